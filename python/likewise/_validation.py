@@ -1,0 +1,84 @@
+"""Checks of meaning at the public boundary: each fact is checked once, here, with one form of message.
+
+Every function takes the ``subject`` that the error names (a class or function name) first.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state"]
+
+
+def check_int(
+    subject: str, name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
+) -> int:
+    """Return `value` as an int, or raise ``TypeError`` / ``ValueError`` naming subject, rule and value."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{subject}: {name} must be an integer, got {value!r}")
+    number = int(value)
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{subject}: {name} must be >= {minimum}, got {number}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{subject}: {name} must be <= {maximum}, got {number}")
+    return number
+
+
+def check_float(
+    subject: str,
+    name: str,
+    value: Any,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    exclusive: bool = False,
+) -> float:
+    """Return `value` as a finite float inside its bounds (open ones with ``exclusive=True``)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{subject}: {name} must be a real number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{subject}: {name} must be finite, got {number}")
+    if minimum is not None and (number <= minimum if exclusive else number < minimum):
+        raise ValueError(f"{subject}: {name} must be {'>' if exclusive else '>='} {minimum:g}, got {number:g}")
+    if maximum is not None and (number >= maximum if exclusive else number > maximum):
+        raise ValueError(f"{subject}: {name} must be {'<' if exclusive else '<='} {maximum:g}, got {number:g}")
+    return number
+
+
+def check_flag(subject: str, name: str, value: Any) -> bool:
+    """Return `value` as a bool; anything but True and False is a ``TypeError``."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{subject}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_choice(subject: str, name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{subject}: {name} must be one of {listed}, got {value!r}")
+    return value
+
+
+def check_random_state(subject: str, value: Any) -> np.random.Generator:
+    """Return a NumPy ``Generator`` from None, an int, a ``Generator``, a ``RandomState`` or a ``SeedSequence``.
+
+    A ``RandomState`` (scikit-learn passes these) gives a generator seeded by one draw from it.
+    """
+    if isinstance(value, np.random.Generator):
+        return value
+    if isinstance(value, np.random.RandomState):
+        return np.random.default_rng(int(value.randint(0, 2**31 - 1)))
+    if value is None or isinstance(value, np.random.SeedSequence):
+        return np.random.default_rng(value)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{subject}: random_state must be None, an integer or a NumPy Generator, got {value!r}")
+    if value < 0:
+        raise ValueError(f"{subject}: random_state must be >= 0, got {int(value)}")
+    return np.random.default_rng(int(value))
