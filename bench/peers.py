@@ -1,0 +1,365 @@
+"""Other libraries' implicit ALS, each brought to one objective and stepped one epoch at a time.
+
+The objective is `bench.datasets.als_loss`: confidence 1 + alpha·r for a stored r, 1 for every other pair, plain L2
+regularization. Each adapter states how its library's parameters map to it; ``tests/bench/test_peers.py`` shows that
+each one, run to convergence, arrives at a stationary point of that objective, and at the same loss as the others.
+
+An adapter uses its library's defaults, with 32-bit factors, but for the objective and the number of threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from bench.harness import limit_threads
+
+Factors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+
+
+class PeerUnavailableError(RuntimeError):
+    """A library is not installed, or cannot be asked for this objective; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every contestant is asked to do.
+
+    Parameters
+    ----------
+    matrix : scipy CSR matrix of shape (n_users, n_items), float32
+        Stored values r > 0.
+    factors : int
+    regularization, alpha : float
+        Of `bench.datasets.als_loss`. An ``alpha`` of 1 keeps cmfrec's CG out (see `CmfrecCG`).
+    threads : int
+    seed : int
+    """
+
+    matrix: sp.csr_matrix
+    factors: int
+    regularization: float = 0.01
+    alpha: float = 2.0
+    threads: int = 2
+    seed: int = 0
+
+    def with_values(self, values: npt.NDArray[np.float32]) -> sp.csr_matrix:
+        """The same pattern with other values; the pattern is shared, not copied."""
+        pattern = self.matrix
+        return sp.csr_matrix((values.astype(np.float32), pattern.indices, pattern.indptr), shape=pattern.shape)
+
+
+class Contestant(ABC):
+    """A model that is trained one epoch (both half-sweeps) at a time and says how long each took."""
+
+    name: ClassVar[str]
+    distribution: ClassVar[str]
+    blas_threads: ClassVar[int | None] = None  # None: as many as the problem has
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def epoch(self) -> float:
+        """Train for one more epoch; its seconds without set-up."""
+
+    @abstractmethod
+    def factors(self) -> Factors:
+        """User and item factors after the epochs so far."""
+
+    @classmethod
+    def version(cls) -> str:
+        """Version of the installed library."""
+        return importlib.metadata.version(cls.distribution)
+
+    @classmethod
+    @abstractmethod
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+        """One ordinary ``fit`` on a scipy CSR matrix as a user would write it, for the memory it takes."""
+
+
+def _require(module: str, distribution: str) -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a library's own import warns of is not ours to mend
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise PeerUnavailableError(f"{distribution} cannot be imported ({error}); install the `bench` extra") from error
+
+
+class Implicit(Contestant):
+    """implicit: a stored value is the whole confidence, so it is given 1 + alpha·r.
+
+    Its README asks for ``OPENBLAS_NUM_THREADS=1``. Seconds are those that ``fit`` reports to its callback, which leave
+    out its transposition of the matrix; a later ``fit`` goes on from the factors of the last one.
+    """
+
+    distribution = "implicit"
+    blas_threads = 1
+    use_cg: ClassVar[bool]
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._confidence = problem.with_values(1 + problem.alpha * problem.matrix.data)
+        with limit_threads(problem.threads, self.blas_threads):
+            self._model = self._make(problem.factors, 1, problem.threads, problem.regularization, problem.seed)
+
+    @classmethod
+    def _make(cls, factors: int, iterations: int, threads: int, regularization: float, seed: int) -> Any:
+        # Imported under the caller's thread limit: the constructor warns when BLAS has more than one thread.
+        als = _require("implicit.cpu.als", cls.distribution)
+        return als.AlternatingLeastSquares(
+            factors=factors,
+            regularization=regularization,
+            iterations=iterations,
+            num_threads=threads,
+            use_cg=cls.use_cg,
+            random_state=seed,
+        )
+
+    def epoch(self) -> float:
+        seconds: list[float] = []
+        with limit_threads(self.problem.threads, self.blas_threads):
+            self._model.fit(self._confidence, show_progress=False, callback=lambda _epoch, s, _loss: seconds.append(s))
+        return seconds[0]
+
+    def factors(self) -> Factors:
+        return self._model.user_factors, self._model.item_factors
+
+    @classmethod
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+        with limit_threads(threads, cls.blas_threads):
+            cls._make(factors, iterations, threads, 0.01, 0).fit(matrix, show_progress=False)
+
+
+class ImplicitCG(Implicit):
+    """implicit's default solver: three steps of conjugate gradients."""
+
+    name = "implicit CG-3"
+    use_cg = True
+
+
+class ImplicitCholesky(Implicit):
+    """implicit with exact solves."""
+
+    name = "implicit Cholesky"
+    use_cg = False
+
+
+class Irspack(Contestant):
+    """irspack's ``IALSTrainer``: its ORIGINAL loss has confidence alpha0 + x, so alpha0 = 1 and x = alpha·r.
+
+    A row's regularization is reg · (row's entries + alpha0 · n_items) ** nu, so nu = 0 makes it plain.
+    """
+
+    distribution = "irspack"
+    solver: ClassVar[str]
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        values = problem.with_values(problem.alpha * problem.matrix.data)
+        self._trainer, self._solver = self._make(
+            values, problem.factors, problem.threads, problem.regularization, problem.seed
+        )
+
+    @classmethod
+    def _make(
+        cls, values: sp.csr_matrix, factors: int, threads: int, regularization: float, seed: int
+    ) -> tuple[Any, Any]:
+        core = _require("irspack.recommenders._ials_core", cls.distribution)
+        config = (
+            core.IALSModelConfigBuilder()
+            .set_K(factors)
+            .set_init_stdev(0.1)
+            .set_alpha0(1.0)
+            .set_reg(regularization)
+            .set_nu(0.0)
+            .set_loss_type(core.LossType.ORIGINAL)
+            .set_random_seed(seed)
+            .build()
+        )
+        solver = (
+            core.IALSSolverConfigBuilder()
+            .set_n_threads(threads)
+            .set_solver_type(getattr(core.SolverType, cls.solver))
+            .set_max_cg_steps(3)
+            .set_ialspp_iteration(1)
+            .set_ialspp_subspace_dimension(64)
+            .build()
+        )
+        return core.IALSTrainer(config, values), solver
+
+    def epoch(self) -> float:
+        with limit_threads(self.problem.threads):
+            start = time.perf_counter()
+            self._trainer.step(self._solver)
+            return time.perf_counter() - start
+
+    def factors(self) -> Factors:
+        return self._trainer.user, self._trainer.item
+
+    @classmethod
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+        trainer, solver = cls._make(matrix, factors, threads, 0.01, 0)
+        for _ in range(iterations):
+            trainer.step(solver)
+
+
+class IrspackCG(Irspack):
+    """irspack's default solver: three steps of conjugate gradients."""
+
+    name = "irspack CG-3"
+    solver = "CG"
+
+
+class IrspackCholesky(Irspack):
+    """irspack with exact solves."""
+
+    name = "irspack Cholesky"
+    solver = "CHOLESKY"
+
+
+class IrspackIALSPP(Irspack):
+    """irspack's iALS++ with its default blocks of 64: exact up to 64 factors."""
+
+    name = "irspack iALS++"
+    solver = "IALSPP"
+
+
+class Cmfrec(Contestant):
+    """cmfrec's ``CMF_implicit``: confidence 1 + alpha·x, plain regularization.
+
+    A fit can neither be watched nor continued, so an epoch's seconds are a difference, [fit(1 + n) - fit(1)] / n, and
+    `factors` comes from one more fit with as many epochs as were asked for. Its options for speed are set.
+    """
+
+    distribution = "cmfrec"
+    use_cg: ClassVar[bool]
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._regularization = problem.regularization
+        self._values = self._map_objective(problem).tocoo()
+        self._epochs_run = 0
+        # Enough epochs for the difference to stand out of the noise of a small matrix.
+        self._epochs_timed = 3 if problem.matrix.nnz > 2_000_000 else 10
+        _require("cmfrec", self.distribution)
+
+    def _map_objective(self, problem: Problem) -> sp.csr_matrix:
+        return problem.with_values(problem.alpha * problem.matrix.data)
+
+    @classmethod
+    def _make(cls, factors: int, iterations: int, threads: int, regularization: float, seed: int) -> Any:
+        return _require("cmfrec", cls.distribution).CMF_implicit(
+            k=factors,
+            lambda_=regularization,
+            alpha=1.0,
+            use_cg=cls.use_cg,
+            max_cg_steps=3,
+            finalize_chol=False,
+            precompute_for_predictions=False,
+            niter=iterations,
+            use_float=True,
+            nthreads=threads,
+            random_state=seed + 1,
+        )
+
+    def _fit(self, iterations: int) -> Any:
+        problem = self.problem
+        model = self._make(problem.factors, iterations, problem.threads, self._regularization, problem.seed)
+        with limit_threads(problem.threads, self.blas_threads):
+            return model.fit(self._values)
+
+    def epoch(self) -> float:
+        self._epochs_run += 1
+        start = time.perf_counter()
+        self._fit(1)
+        middle = time.perf_counter()
+        self._fit(1 + self._epochs_timed)
+        end = time.perf_counter()
+        return ((end - middle) - (middle - start)) / self._epochs_timed
+
+    def factors(self) -> Factors:
+        model = self._fit(self._epochs_run)
+        return model.A_, model.B_
+
+    @classmethod
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+        with limit_threads(threads, cls.blas_threads):
+            cls._make(factors, iterations, threads, 0.01, 0).fit(matrix.tocoo())
+
+
+class CmfrecCholesky(Cmfrec):
+    """cmfrec with exact solves."""
+
+    name = "cmfrec Cholesky"
+    use_cg = False
+
+
+class CmfrecCG(Cmfrec):
+    """cmfrec's default solver, three steps of conjugate gradients, brought to the objective by a detour.
+
+    In version 3.5.1 this solver does not minimize the documented objective: for stored values v it solves
+    (Y'Y + Σ (v + 1) y y' + λI) x = Σ v y, where its Cholesky solver has v and v + 1 the other way round. That is
+    confidence 2 + v and a target of t = v / (2 + v) instead of 1. Where all values are equal, v = alpha·r - 1 gives the
+    wanted confidence, and with λ·t for λ the solution is √t times the wanted one. This needs alpha·r > 1.
+    """
+
+    name = "cmfrec CG-3"
+    use_cg = True
+
+    def _map_objective(self, problem: Problem) -> sp.csr_matrix:
+        values = problem.alpha * problem.matrix.data
+        if values.min() != values.max() or values[0] <= 1:
+            raise PeerUnavailableError(
+                "cmfrec's CG reaches this objective only where all stored values are equal and alpha times them is "
+                f"above 1, got values times alpha from {values.min()} to {values.max()}"
+            )
+        self._target = float((values[0] - 1) / (values[0] + 1))
+        self._regularization = problem.regularization * self._target
+        return problem.with_values(values - 1)
+
+    def factors(self) -> Factors:
+        x, y = super().factors()
+        scale = np.float32(self._target**-0.5)
+        return x * scale, y * scale
+
+
+PEERS: tuple[type[Contestant], ...] = (
+    ImplicitCG,
+    ImplicitCholesky,
+    IrspackCG,
+    IrspackCholesky,
+    IrspackIALSPP,
+    CmfrecCG,
+    CmfrecCholesky,
+)
+
+
+def select(wanted: Iterable[str]) -> list[type[Contestant]]:
+    """The peers whose names begin with one of ``wanted``, e.g. ``"implicit"`` or ``"irspack CG"``; case is ignored.
+
+    Raises
+    ------
+    ValueError
+        If one of ``wanted`` begins no peer's name.
+    """
+    chosen: list[type[Contestant]] = []
+    for prefix in wanted:
+        found = [peer for peer in PEERS if peer.name.lower().startswith(prefix.lower())]
+        if not found:
+            known = ", ".join(peer.name for peer in PEERS)
+            raise ValueError(f"select: no peer's name begins with {prefix!r}; known: {known}")
+        chosen += [peer for peer in found if peer not in chosen]
+    return chosen
