@@ -1,0 +1,52 @@
+#pragma once
+// Alternating least squares for implicit feedback: one half-sweep, and the loss.
+
+#include <span>
+
+#include "context.hpp"
+#include "types.hpp"
+
+namespace likewise::cpu {
+
+/// The weights of the squared errors. A stored value r has confidence c = 1 + alpha |r| and preference p = 1 if r > 0,
+/// else 0; every other pair has weight w0 = unobserved_weight and preference 0. The penalty of row u, with n_u stored
+/// entries out of m columns, is lambda_u = regularization (n_u + w0 m)^regularization_exponent.
+///   L = sum_stored c_ui (p_ui - x_u y_i)^2 + sum_others w0 (x_u y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2
+/// w0 = 1, exponent 0: Hu, Koren & Volinsky (2008), doi:10.1109/ICDM.2008.22, eq. 3. Small w0, exponent 0..1: Rendle,
+/// Krichene, Zhang & Koren (2022), doi:10.1145/3523227.3548486, eq. 4 and 6.
+struct AlsObjective {
+  float alpha = 1;
+  float unobserved_weight = 1;
+  float regularization = 0;
+  float regularization_exponent = 0;
+};
+
+/// kCholesky: each row exactly. kCg: `steps` steps of conjugate gradients from the x given. kBlock: one round of exact
+/// solves over blocks of `block` factors (iALS++, Rendle et al. 2021, arXiv:2110.14044).
+enum class AlsSolver { kCholesky, kCg, kBlock };
+
+/// Improves every row of x with y held fixed: row u solves, exactly or approximately,
+///   (w0 Y'Y + sum_i (c_ui - w0) y_i y_i' + lambda_u I) x_u = sum_i c_ui p_ui y_i        over the items stored in row u,
+/// Hu et al. eq. 4. A row without entries becomes zero.
+///
+/// y must stand in the eigenbasis of its Gramian: Y'Y = diag(eigenvalues). Every system is then a diagonal matrix plus
+/// the row's own terms, so that the dense part costs k rather than k^2 a step, and is preconditioned exactly.
+///
+/// interactions (n, m);  y (m, d);  y_bf16 (m, d padded to 16) a rounded copy to gather from in kCg, or no rows: then
+/// rows are gathered in float32;  eigenvalues (d) >= 0;  x (n, d) in and out, the starting point in.
+/// Flops, with N entries: kCg 4 (steps + 1) N d, less where long rows are formed as matrices on a tile unit;
+/// kCholesky N d^2 + n d^3 / 3, rows of fewer than d entries by their dual; kBlock N (d block + 8 d) + n d block^2 / 3.
+/// Scratch a thread: about 1 MiB + 8 d^2 bytes, and in kBlock 4 block bytes an entry of the longest row.
+/// Bitwise independent of ctx.n_threads: rows never interact. Throws std::invalid_argument when the shapes disagree.
+void als_half_sweep(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> y,
+                    MatrixView<const Bf16> y_bf16, std::span<const float> eigenvalues, const AlsObjective& objective,
+                    AlsSolver solver, int steps, int block, MatrixView<float> x);
+
+/// The loss L above in float64.
+/// interactions (n, m); x (n, d); y (m, d); gramian_x and gramian_y (d, d) float64 as `gramian` gives them.
+/// O(N d) flops; bitwise independent of ctx.n_threads. Throws std::invalid_argument when the shapes disagree.
+double als_loss(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> x,
+                MatrixView<const float> y, MatrixView<const double> gramian_x, MatrixView<const double> gramian_y,
+                const AlsObjective& objective);
+
+}  // namespace likewise::cpu

@@ -1,0 +1,24 @@
+#include "../als.hpp"
+#include "arrays.hpp"
+
+namespace likewise::bindings {
+
+void bind_als(py::module_& m) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  py::class_<cpu::AlsObjective>(m, "AlsObjective", "Weights and penalties of the implicit-feedback loss.")
+      .def(py::init([](float alpha, float unobserved_weight, float regularization, float regularization_exponent) {
+             return cpu::AlsObjective{alpha, unobserved_weight, regularization, regularization_exponent};
+           }),
+           py::arg("alpha"), py::arg("unobserved_weight"), py::arg("regularization"),
+           py::arg("regularization_exponent"));
+  py::enum_<cpu::AlsSolver>(m, "AlsSolver")
+      .value("cholesky", cpu::AlsSolver::kCholesky)
+      .value("cg", cpu::AlsSolver::kCg)
+      .value("block", cpu::AlsSolver::kBlock);
+  m.def("als_half_sweep", &cpu::als_half_sweep, arg("ctx"), arg("interactions"), arg("y"), arg("y_bf16"),
+        arg("eigenvalues"), arg("objective"), arg("solver"), arg("steps"), arg("block"), arg("x"), Release());
+  m.def("als_loss", &cpu::als_loss, arg("ctx"), arg("interactions"), arg("x"), arg("y"), arg("gramian_x"),
+        arg("gramian_y"), arg("objective"), Release());
+}
+
+}  // namespace likewise::bindings

@@ -1,0 +1,35 @@
+#include <pybind11/stl.h>
+
+#include "../philox.hpp"
+#include "../simd/dispatch.hpp"
+#include "arrays.hpp"
+
+namespace likewise::bindings {
+
+void bind_als(py::module_& m);
+void bind_dense(py::module_& m);
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "CPU kernels of likewise.";
+
+  py::class_<Context>(m, "Context", "Threads and instruction set that a kernel may use.")
+      .def(py::init([](int n_threads, const std::string& simd) { return Context{n_threads, &simd::get(simd)}; }),
+           arg("n_threads") = 1, arg("simd") = "auto")
+      .def_readonly("n_threads", &Context::n_threads)
+      .def_property_readonly("simd", [](const Context& ctx) { return ctx.micro->name; });
+
+  py::class_<CsrArrays>(m, "CSR", "Checked compressed sparse rows, sharing the arrays' memory.")
+      .def(py::init<py::array, py::array, py::array, Offset>(), arg("indptr"), arg("indices"), arg("values"),
+           arg("n_cols"))
+      .def_property_readonly("shape",
+                             [](const CsrArrays& csr) { return py::make_tuple(csr.view().n_rows, csr.view().n_cols); })
+      .def_property_readonly("nnz", [](const CsrArrays& csr) { return csr.view().nnz(); });
+
+  m.def("available_simd", &simd::available, "Instruction sets of this build that run here, slowest first.");
+  m.def("philox4x32", &philox4x32, arg("counter"), arg("key"));
+
+  bind_als(m);
+  bind_dense(m);
+}
+
+}  // namespace likewise::bindings

@@ -1,0 +1,150 @@
+// AVX-512 with the tile unit for products of bf16 panels.
+
+#include "avx512_vector.hpp"
+
+namespace likewise::simd {
+
+namespace {
+
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+constexpr Size kTileDepth = 32;  // bf16 numbers a row of a tile; 16 pairs
+
+/// out (16, 16) <- the transpose of the 32-bit block at `in`, whose rows are `in_row` words apart.
+void transpose_block(const std::uint32_t* in, Size in_row, std::uint32_t* out) {
+  __m512i rows[16], pairs[16], quads[16];
+  for (int i = 0; i < 16; ++i) rows[i] = _mm512_loadu_si512(in + i * in_row);
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c.
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low02 = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
+    const __m512i low13 = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xDD);
+    const __m512i high02 = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
+    const __m512i high13 = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xDD);
+    _mm512_storeu_si512(out + 16 * c, _mm512_shuffle_i32x4(low02, high02, 0x88));
+    _mm512_storeu_si512(out + 16 * (c + 4), _mm512_shuffle_i32x4(low13, high13, 0x88));
+    _mm512_storeu_si512(out + 16 * (c + 8), _mm512_shuffle_i32x4(low02, high02, 0xDD));
+    _mm512_storeu_si512(out + 16 * (c + 12), _mm512_shuffle_i32x4(low13, high13, 0xDD));
+  }
+}
+
+/// Two rows of 16 floats as 16 pairs of bf16: element i of `even` below element i of `odd`.
+__m512i interleave(__m512 even, __m512 odd) {
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return _mm512_permutexvar_epi16(order, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even)));
+}
+
+/// x minus its bf16 rounding.
+__m512 bf16_remainder(__m512 x) {
+  const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
+}
+
+/// A panel as the tile unit wants it: `pairs` (n / 2, d) rows of neighbouring pairs, the right operand, and `columns`,
+/// for every 32 rows the (d, 16) transpose of that, the left operand.
+struct TilePanel {
+  std::uint32_t* pairs;
+  std::uint32_t* columns;
+};
+
+template <bool kRemainder>
+void pack_panel(Size n, Size d, const float* p, TilePanel out) {
+  for (Size row = 0; row < n; row += 2) {
+    for (Size c = 0; c < d; c += 16) {
+      __m512 even = _mm512_loadu_ps(p + row * d + c), odd = _mm512_loadu_ps(p + (row + 1) * d + c);
+      if constexpr (kRemainder) even = bf16_remainder(even), odd = bf16_remainder(odd);
+      _mm512_storeu_si512(out.pairs + row / 2 * d + c, interleave(even, odd));
+    }
+  }
+  for (Size row = 0; row < n; row += kTileDepth) {
+    for (Size c = 0; c < d; c += 16) {
+      transpose_block(out.pairs + row / 2 * d + c, d, out.columns + (row / kTileDepth * d + c) * 16);
+    }
+  }
+}
+
+/// Adds to kRows x kCols tiles of a the product of the left panel's columns at `row` and the right one's at `col`.
+template <int kRows, int kCols>
+void add_products(Size n, Size d, TilePanel left, TilePanel right, Size row, Size col) {
+  const int stride = static_cast<int>(d * 4);
+  for (Size s = 0; s < n / kTileDepth; ++s) {
+    const std::uint32_t* l = left.columns + (s * d + row) * 16;
+    const std::uint32_t* r = right.pairs + s * 16 * d + col;
+    _tile_loadd(4, l, 64);
+    if constexpr (kRows == 2) _tile_loadd(5, l + 256, 64);
+    _tile_loadd(6, r, stride);
+    if constexpr (kCols == 2) _tile_loadd(7, r + 16, stride);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kCols == 2) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kRows == 2) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (kRows == 2 && kCols == 2) _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+template <int kRows, int kCols>
+void update_tiles(Size n, Size d, TilePanel high, TilePanel low, int terms, Size row, Size col, float* a) {
+  const int stride = static_cast<int>(d * 4);
+  float* c = a + row * d + col;
+  float* below = c + 16 * d;
+  _tile_loadd(0, c, stride);
+  if constexpr (kCols == 2) _tile_loadd(1, c + 16, stride);
+  if constexpr (kRows == 2) _tile_loadd(2, below, stride);
+  if constexpr (kRows == 2 && kCols == 2) _tile_loadd(3, below + 16, stride);
+  if (terms == 3) {
+    add_products<kRows, kCols>(n, d, low, high, row, col);
+    add_products<kRows, kCols>(n, d, high, low, row, col);
+  }
+  add_products<kRows, kCols>(n, d, high, high, row, col);
+  _tile_stored(0, c, stride);
+  if constexpr (kCols == 2) _tile_stored(1, c + 16, stride);
+  if constexpr (kRows == 2) _tile_stored(2, below, stride);
+  if constexpr (kRows == 2 && kCols == 2) _tile_stored(3, below + 16, stride);
+}
+
+void syrk_upper_bf16(Size n, Size d, const float* p, float* a, int terms, void* scratch) {
+  auto* words = static_cast<std::uint32_t*>(scratch);
+  const Size panel_words = n / 2 * d;
+  const TilePanel high = {words, words + panel_words};
+  const TilePanel low = {words + 2 * panel_words, words + 3 * panel_words};
+  pack_panel<false>(n, d, p, high);
+  if (terms == 3) pack_panel<true>(n, d, p, low);
+
+  const TileConfig config;
+  _tile_loadconfig(&config);
+  const Size paired = d / 32 * 32;  // tiles go two by two; a last single one where d is an odd number of tiles
+  for (Size row = 0; row < paired; row += 32) {
+    for (Size col = row; col < paired; col += 32) update_tiles<2, 2>(n, d, high, low, terms, row, col, a);
+    if (paired < d) update_tiles<2, 1>(n, d, high, low, terms, row, paired, a);
+  }
+  if (paired < d) update_tiles<1, 1>(n, d, high, low, terms, paired, paired, a);
+  _tile_release();
+}
+
+constexpr MicroKernels amx_table() {
+  MicroKernels table = Micro<Avx512>::table("amx");
+  table.has_bf16_tiles = true;
+  table.syrk_upper_bf16 = syrk_upper_bf16;
+  return table;
+}
+
+}  // namespace
+
+constinit const MicroKernels kAmxKernels = amx_table();
+
+}  // namespace likewise::simd

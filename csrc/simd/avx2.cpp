@@ -1,0 +1,46 @@
+#include <immintrin.h>
+
+#include "micro.hpp"
+
+namespace likewise::simd {
+
+namespace {
+
+struct Avx2 {
+  using Reg = __m256;
+  static constexpr std::int64_t kLanes = 8;
+  static constexpr int kTileRows = 4, kTileVecs = 2;  // 8 sums, 2 + 1 operands of 16 registers
+
+  static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+  static void store(float* p, Reg a) { _mm256_storeu_ps(p, a); }
+  static Reg set1(float x) { return _mm256_set1_ps(x); }
+  static Reg zero() { return _mm256_setzero_ps(); }
+  static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+  static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  static Reg fnma(Reg a, Reg b, Reg c) { return _mm256_fnmadd_ps(a, b, c); }
+  static Reg load_bf16(const std::uint16_t* p) {
+    const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+  }
+  /// [a0+a2, b0+b2, a1+a3, b1+b3] in each 128-bit lane.
+  static Reg fold_pair(Reg a, Reg b) { return add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)); }
+  /// [sum a, sum b, sum c, sum d] in each 128-bit lane.
+  static Reg fold_four(const Reg* a) {
+    const __m256d low = _mm256_castps_pd(fold_pair(a[0], a[1])), high = _mm256_castps_pd(fold_pair(a[2], a[3]));
+    return add(_mm256_castpd_ps(_mm256_unpacklo_pd(low, high)), _mm256_castpd_ps(_mm256_unpackhi_pd(low, high)));
+  }
+  static Reg sum_each(const Reg* a) {
+    const Reg first = fold_four(a), second = fold_four(a + 4);
+    return add(_mm256_permute2f128_ps(first, second, 0x20), _mm256_permute2f128_ps(first, second, 0x31));
+  }
+  static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+};
+
+}  // namespace
+
+constinit const MicroKernels kAvx2Kernels = Micro<Avx2>::table("avx2");
+
+}  // namespace likewise::simd

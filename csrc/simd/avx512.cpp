@@ -1,0 +1,7 @@
+#include "avx512_vector.hpp"
+
+namespace likewise::simd {
+
+constinit const MicroKernels kAvx512Kernels = Micro<Avx512>::table("avx512");
+
+}  // namespace likewise::simd

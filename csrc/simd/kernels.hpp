@@ -1,0 +1,84 @@
+#pragma once
+// The dense micro-kernels, one table an instruction set. Plain declarations only: the files compiled with ISA flags
+// include this and must not instantiate shared inline code.
+
+#include <cstdint>
+
+namespace likewise::simd {
+
+enum class TileUpdate { kSet, kAdd, kSubtract };
+
+/// Micro-kernels of one instruction set. `d` is a length in floats. Where a comment says "padded", d is a multiple of
+/// kPad, the arrays are 64-byte aligned and the padding is zero. Every sum is taken in one fixed order.
+struct MicroKernels {
+  const char* name;
+  /// Products of bf16 tiles on AMX are at hand: `syrk_upper_bf16` runs at several times the speed of `syrk_upper`.
+  bool has_bf16_tiles;
+
+  /// sum_j a_j b_j, and y += a x; any length and alignment.
+  float (*dot)(const float* a, const float* b, std::int64_t d);
+  void (*axpy)(float a, const float* x, float* y, std::int64_t d);
+
+  /// c = a b, c + a b or c - a b for one tile: kTileRows x n_cols of c (n_cols = 16 or 32), where the entry (i, p) of a
+  /// lies at a[i * a_row + p * a_depth] and row p of b at b + p * b_row. Any alignment.
+  void (*gemm_tile)(std::int64_t depth, const float* a, std::int64_t a_row, std::int64_t a_depth, const float* b,
+                    std::int64_t b_row, float* c, std::int64_t c_row, int n_cols, TileUpdate update);
+
+  /// a += l' r on and above the diagonal (what is below it is undefined): l, r (n, d) padded, a (d, d) padded.
+  void (*syrk_upper)(std::int64_t n, std::int64_t d, const float* l, const float* r, float* a);
+  /// The same for a += p' p with the products in bf16 split in `terms` (1: bf16, 3: hi hi + hi lo + lo hi, about 16 bits)
+  /// and float32 sums; n a multiple of 32; `scratch` holds syrk_scratch_bytes(n, d), 64-byte aligned. Null without AMX.
+  void (*syrk_upper_bf16)(std::int64_t n, std::int64_t d, const float* p, float* a, int terms, void* scratch);
+
+  /// a = u' u in place, padded; upper triangle in, u out. False when a pivot is not positive.
+  bool (*cholesky_upper)(std::int64_t d, float* a);
+  /// Solves u' u x = b in place, padded.
+  void (*cholesky_solve)(std::int64_t d, const float* u, float* b);
+  /// Copies the upper triangle of a (d, d), padded, to the lower one.
+  void (*mirror_upper)(std::int64_t d, float* a);
+  /// panel (n, d) padded <- rows ids[0..n) of y, each `columns` <= d long, `y_row` apart. Ids up to ids[n_ahead) are
+  /// there to be prefetched (n_ahead >= n).
+  void (*gather)(const float* y, std::int64_t y_row, std::int64_t columns, const std::int32_t* ids, std::int64_t n,
+                 std::int64_t n_ahead, std::int64_t d, float* panel);
+  void (*gather_bf16)(const std::uint16_t* y, std::int64_t y_row, std::int64_t columns, const std::int32_t* ids,
+                      std::int64_t n, std::int64_t n_ahead, std::int64_t d, float* panel);
+  /// out += panel' (v - w (panel x)) and diagonal += sum_j w_j panel_j^2; n a multiple of kPad, padded.
+  void (*panel_residual)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* v,
+                         const float* x, float* out, float* diagonal);
+  /// Preconditioned conjugate gradients for (diag(dense) + panel' diag(w) panel) x = b: `steps` steps from the x given,
+  /// with its residual r = b - a x (destroyed) and the diagonal of the system as the preconditioner; n a multiple of
+  /// kPad, padded. `scratch` holds 3 d floats, aligned.
+  void (*cg_panel)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* dense,
+                   const float* diagonal, int steps, float* r, float* x, float* scratch);
+  /// The same for a symmetric matrix a (d, d) with both triangles present.
+  void (*cg_matrix)(std::int64_t d, const float* a, const float* diagonal, int steps, float* r, float* x,
+                    float* scratch);
+  /// out = panel x (n results); n a multiple of kPad, padded.
+  void (*panel_dot)(std::int64_t n, std::int64_t d, const float* panel, const float* x, float* out);
+  /// out += panel' t; n a multiple of kPad, padded.
+  void (*panel_combine)(std::int64_t n, std::int64_t d, const float* panel, const float* t, float* out);
+  /// out <- x rounded to nearest bf16, ties to even; any length.
+  void (*round_bf16)(const float* x, std::int64_t n, std::uint16_t* out);
+};
+
+inline constexpr std::int64_t kPad = 16;
+inline constexpr std::int64_t kTileRows = 8;
+inline constexpr std::int64_t kTileCols = 32;
+
+/// `n` rounded up to a multiple of kPad.
+constexpr std::int64_t padded(std::int64_t n) { return (n + kPad - 1) / kPad * kPad; }
+
+/// Bytes of scratch that `syrk_upper_bf16` needs.
+constexpr std::int64_t syrk_scratch_bytes(std::int64_t n, std::int64_t d) { return 8 * n * (d + kPad); }
+
+/// The tables of this build. Whether the machine runs one is dispatch's question.
+extern const MicroKernels kScalarKernels;
+#ifdef LIKEWISE_X86
+extern const MicroKernels kAvx2Kernels;
+extern const MicroKernels kAvx512Kernels;
+#ifdef LIKEWISE_AMX
+extern const MicroKernels kAmxKernels;
+#endif
+#endif
+
+}  // namespace likewise::simd

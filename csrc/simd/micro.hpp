@@ -1,0 +1,392 @@
+#pragma once
+// The micro-kernels, written once over a vector type V. Each ISA file defines its own V in an anonymous namespace, so
+// every instantiation is local to that file and the linker never mixes instruction sets.
+//
+// V has: Reg, kLanes, kTileRows x kTileVecs (the register tile of a matrix product), load, store, set1, zero, add, sub,
+// mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, and sum_each(Reg[kLanes]): lane i of the result
+// is the sum of the i-th register.
+
+#include "kernels.hpp"
+
+namespace likewise::simd {
+
+using Size = std::int64_t;
+
+template <class V>
+struct Micro {
+  using Reg = typename V::Reg;
+  static constexpr Size kLanes = V::kLanes;
+
+  static float sum(Reg v) {
+    alignas(64) float lanes[kLanes];
+    V::store(lanes, v);
+    for (Size half = kLanes / 2; half > 0; half /= 2) {
+      for (Size i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    }
+    return lanes[0];
+  }
+
+  static float dot(const float* a, const float* b, Size d) {
+    Reg s0 = V::zero(), s1 = V::zero(), s2 = V::zero(), s3 = V::zero();
+    Size i = 0;
+    for (; i + 4 * kLanes <= d; i += 4 * kLanes) {
+      s0 = V::fma(V::load(a + i), V::load(b + i), s0);
+      s1 = V::fma(V::load(a + i + kLanes), V::load(b + i + kLanes), s1);
+      s2 = V::fma(V::load(a + i + 2 * kLanes), V::load(b + i + 2 * kLanes), s2);
+      s3 = V::fma(V::load(a + i + 3 * kLanes), V::load(b + i + 3 * kLanes), s3);
+    }
+    for (; i + kLanes <= d; i += kLanes) s0 = V::fma(V::load(a + i), V::load(b + i), s0);
+    float total = sum(V::add(V::add(s0, s1), V::add(s2, s3)));
+    for (; i < d; ++i) total += a[i] * b[i];
+    return total;
+  }
+
+  static void axpy(float a, const float* x, float* y, Size d) {
+    const Reg factor = V::set1(a);
+    Size i = 0;
+    for (; i + kLanes <= d; i += kLanes) V::store(y + i, V::fma(factor, V::load(x + i), V::load(y + i)));
+    for (; i < d; ++i) y[i] += a * x[i];
+  }
+
+  // ---- matrix products ------------------------------------------------------------------------------------------
+
+  template <int kRows, int kVecs, TileUpdate kUpdate>
+  static void register_tile(Size depth, const float* a, Size a_row, Size a_depth, const float* b, Size b_row, float* c,
+                            Size c_row) {
+    Reg sums[kRows][kVecs];
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVecs; ++j) {
+        sums[i][j] = kUpdate == TileUpdate::kSet ? V::zero() : V::load(c + i * c_row + j * kLanes);
+      }
+    }
+    for (Size p = 0; p < depth; ++p) {
+      Reg right[kVecs];
+      for (int j = 0; j < kVecs; ++j) right[j] = V::load(b + p * b_row + j * kLanes);
+      for (int i = 0; i < kRows; ++i) {
+        const Reg left = V::set1(a[i * a_row + p * a_depth]);
+        for (int j = 0; j < kVecs; ++j) {
+          sums[i][j] = kUpdate == TileUpdate::kSubtract ? V::fnma(left, right[j], sums[i][j])
+                                                        : V::fma(left, right[j], sums[i][j]);
+        }
+      }
+    }
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < kVecs; ++j) V::store(c + i * c_row + j * kLanes, sums[i][j]);
+    }
+  }
+
+  template <TileUpdate kUpdate>
+  static void update_tile(Size depth, const float* a, Size a_row, Size a_depth, const float* b, Size b_row, float* c,
+                          Size c_row, int n_cols) {
+    constexpr Size kCols = V::kTileVecs * kLanes;
+    for (Size i = 0; i < kTileRows; i += V::kTileRows) {
+      Size j = 0;
+      for (; j + kCols <= n_cols; j += kCols) {
+        register_tile<V::kTileRows, V::kTileVecs, kUpdate>(depth, a + i * a_row, a_row, a_depth, b + j, b_row,
+                                                           c + i * c_row + j, c_row);
+      }
+      for (; j < n_cols; j += kLanes) {
+        register_tile<V::kTileRows, 1, kUpdate>(depth, a + i * a_row, a_row, a_depth, b + j, b_row,
+                                                c + i * c_row + j, c_row);
+      }
+    }
+  }
+
+  static void gemm_tile(Size depth, const float* a, Size a_row, Size a_depth, const float* b, Size b_row, float* c,
+                        Size c_row, int n_cols, TileUpdate update) {
+    switch (update) {
+      case TileUpdate::kSet:
+        return update_tile<TileUpdate::kSet>(depth, a, a_row, a_depth, b, b_row, c, c_row, n_cols);
+      case TileUpdate::kAdd:
+        return update_tile<TileUpdate::kAdd>(depth, a, a_row, a_depth, b, b_row, c, c_row, n_cols);
+      case TileUpdate::kSubtract:
+        return update_tile<TileUpdate::kSubtract>(depth, a, a_row, a_depth, b, b_row, c, c_row, n_cols);
+    }
+  }
+
+  /// Rows [row, row + kTileRows) of a triangle, from the 16-column block of the diagonal to the right edge.
+  template <TileUpdate kUpdate>
+  static void upper_tiles(Size depth, Size d, Size row, const float* l, const float* r, float* a) {
+    for (Size col = row / kPad * kPad; col < d;) {
+      const int n_cols = d - col >= kTileCols ? kTileCols : kPad;
+      update_tile<kUpdate>(depth, l + row, 1, d, r + col, d, a + row * d + col, d, n_cols);
+      col += n_cols;
+    }
+  }
+
+  static void syrk_upper(Size n, Size d, const float* l, const float* r, float* a) {
+    const Size block = d <= 64 ? 64 : 32;  // a block of both panels stays in the first-level cache
+    for (Size p = 0; p < n; p += block) {
+      const Size depth = n - p < block ? n - p : block;
+      for (Size row = 0; row < d; row += kTileRows) {
+        upper_tiles<TileUpdate::kAdd>(depth, d, row, l + p * d, r + p * d, a);
+      }
+    }
+  }
+
+  // ---- Cholesky -------------------------------------------------------------------------------------------------
+
+  /// Factors the kPad rows from `k0` on, which all earlier rows have been subtracted from.
+  static bool factor_block(Size k0, Size d, float* a) {
+    float inverse[kPad];
+    for (Size p = 0; p < kPad; ++p) {
+      float* row_p = a + (k0 + p) * d + k0;
+      if (!(row_p[p] > 0)) return false;
+      const float root = V::sqrt_scalar(row_p[p]);
+      inverse[p] = 1 / root;
+      row_p[p] = root;
+      for (Size j = p + 1; j < kPad; ++j) row_p[j] *= inverse[p];
+      for (Size q = p + 1; q < kPad; ++q) {
+        float* row_q = a + (k0 + q) * d + k0;
+        for (Size j = q; j < kPad; ++j) row_q[j] -= row_p[q] * row_p[j];
+      }
+    }
+    const float* block = a + k0 * d + k0;
+    for (Size col = k0 + kPad; col < d; col += kLanes) {
+      Reg rows[kPad];
+      for (Size p = 0; p < kPad; ++p) rows[p] = V::load(a + (k0 + p) * d + col);
+      for (Size p = 0; p < kPad; ++p) {
+        rows[p] = V::mul(rows[p], V::set1(inverse[p]));
+        for (Size q = p + 1; q < kPad; ++q) rows[q] = V::fnma(V::set1(block[p * d + q]), rows[p], rows[q]);
+        V::store(a + (k0 + p) * d + col, rows[p]);
+      }
+    }
+    return true;
+  }
+
+  /// Left-looking by blocks of rows: each block is first reduced by all rows above it, one long matrix product.
+  static bool cholesky_upper(Size d, float* a) {
+    for (Size k0 = 0; k0 < d; k0 += kPad) {
+      for (Size row = k0; row < k0 + kPad; row += kTileRows) {
+        upper_tiles<TileUpdate::kSubtract>(k0, d, row, a, a, a);
+      }
+      if (!factor_block(k0, d, a)) return false;
+    }
+    return true;
+  }
+
+  static void cholesky_solve(Size d, const float* u, float* b) {
+    for (Size k0 = 0; k0 < d; k0 += kPad) {
+      for (Size p = k0; p < k0 + kPad; ++p) {
+        b[p] /= u[p * d + p];
+        for (Size q = p + 1; q < k0 + kPad; ++q) b[q] -= u[p * d + q] * b[p];
+      }
+      for (Size col = k0 + kPad; col < d; col += kLanes) {
+        Reg rest = V::load(b + col);
+        for (Size p = k0; p < k0 + kPad; ++p) rest = V::fnma(V::set1(b[p]), V::load(u + p * d + col), rest);
+        V::store(b + col, rest);
+      }
+    }
+    for (Size k0 = d - kPad; k0 >= 0; k0 -= kPad) {
+      for (Size p = k0 + kPad - 1; p >= k0; --p) {
+        float value = b[p] - dot(u + p * d + k0 + kPad, b + k0 + kPad, d - k0 - kPad);
+        for (Size q = p + 1; q < k0 + kPad; ++q) value -= u[p * d + q] * b[q];
+        b[p] = value / u[p * d + p];
+      }
+    }
+  }
+
+  static void mirror_upper(Size d, float* a) {
+    for (Size i0 = 0; i0 < d; i0 += kPad) {
+      for (Size j0 = i0; j0 < d; j0 += kPad) {
+        for (Size i = i0; i < i0 + kPad; ++i) {
+          for (Size j = j0; j < j0 + kPad; ++j) {
+            if (j > i) a[j * d + i] = a[i * d + j];
+          }
+        }
+      }
+    }
+  }
+
+  // ---- panels of gathered rows ----------------------------------------------------------------------------------
+
+  static constexpr Size kPrefetchRows = 12;  // measured by bench_als gather: 8 to 16 are equal, 4 and 32 slower
+
+  template <class T>
+  static void prefetch_row(const T* row, Size length) {
+    for (Size i = 0; i < length; i += 64 / static_cast<Size>(sizeof(T))) V::prefetch(row + i);
+  }
+
+  static void gather(const float* y, Size y_row, Size columns, const std::int32_t* ids, Size n, Size n_ahead, Size d,
+                     float* panel) {
+    for (Size j = 0; j < n; ++j) {
+      if (j + kPrefetchRows < n_ahead) prefetch_row(y + ids[j + kPrefetchRows] * y_row, columns);
+      const float* from = y + ids[j] * y_row;
+      float* to = panel + j * d;
+      Size i = 0;
+      for (; i + kLanes <= columns; i += kLanes) V::store(to + i, V::load(from + i));
+      for (; i < columns; ++i) to[i] = from[i];
+      for (; i < d; ++i) to[i] = 0;
+    }
+  }
+
+  static void gather_bf16(const std::uint16_t* y, Size y_row, Size columns, const std::int32_t* ids, Size n,
+                          Size n_ahead, Size d, float* panel) {
+    for (Size j = 0; j < n; ++j) {
+      if (j + kPrefetchRows < n_ahead) prefetch_row(y + ids[j + kPrefetchRows] * y_row, columns);
+      const std::uint16_t* from = y + ids[j] * y_row;
+      for (Size i = 0; i < d; i += kLanes) V::store(panel + j * d + i, V::load_bf16(from + i));
+    }
+  }
+
+  /// Inner products of x with kLanes consecutive rows of a panel.
+  static Reg block_dots(Size d, const float* rows, const float* x) {
+    Reg sums[kLanes];
+    for (Size r = 0; r < kLanes; ++r) sums[r] = V::zero();
+    for (Size c = 0; c < d; c += kLanes) {
+      const Reg xc = V::load(x + c);
+      for (Size r = 0; r < kLanes; ++r) sums[r] = V::fma(V::load(rows + r * d + c), xc, sums[r]);
+    }
+    return V::sum_each(sums);
+  }
+
+  /// out += sum_r t_r rows_r over kLanes consecutive rows.
+  static void block_combine(Size d, const float* rows, const float* t, float* out) {
+    Size c = 0;
+    for (; c + 4 * kLanes <= d; c += 4 * kLanes) {
+      Reg s0 = V::load(out + c), s1 = V::load(out + c + kLanes);
+      Reg s2 = V::load(out + c + 2 * kLanes), s3 = V::load(out + c + 3 * kLanes);
+      for (Size r = 0; r < kLanes; ++r) {
+        const Reg factor = V::set1(t[r]);
+        const float* row = rows + r * d + c;
+        s0 = V::fma(factor, V::load(row), s0);
+        s1 = V::fma(factor, V::load(row + kLanes), s1);
+        s2 = V::fma(factor, V::load(row + 2 * kLanes), s2);
+        s3 = V::fma(factor, V::load(row + 3 * kLanes), s3);
+      }
+      V::store(out + c, s0);
+      V::store(out + c + kLanes, s1);
+      V::store(out + c + 2 * kLanes, s2);
+      V::store(out + c + 3 * kLanes, s3);
+    }
+    for (; c < d; c += kLanes) {
+      Reg s = V::load(out + c);
+      for (Size r = 0; r < kLanes; ++r) s = V::fma(V::set1(t[r]), V::load(rows + r * d + c), s);
+      V::store(out + c, s);
+    }
+  }
+
+  static void panel_residual(Size n, Size d, const float* panel, const float* w, const float* v, const float* x,
+                             float* out, float* diagonal) {
+    for (Size j = 0; j < n; j += kLanes) {
+      const float* rows = panel + j * d;
+      alignas(64) float t[kLanes];
+      V::store(t, V::fnma(V::load(w + j), block_dots(d, rows, x), V::load(v + j)));
+      for (Size c = 0; c < d; c += kLanes) {
+        Reg s0 = V::load(out + c), s1 = V::zero(), g0 = V::load(diagonal + c), g1 = V::zero();
+        for (Size r = 0; r < kLanes; r += 2) {
+          const Reg p0 = V::load(rows + r * d + c), p1 = V::load(rows + (r + 1) * d + c);
+          s0 = V::fma(V::set1(t[r]), p0, s0);
+          s1 = V::fma(V::set1(t[r + 1]), p1, s1);
+          g0 = V::fma(V::mul(V::set1(w[j + r]), p0), p0, g0);
+          g1 = V::fma(V::mul(V::set1(w[j + r + 1]), p1), p1, g1);
+        }
+        V::store(out + c, V::add(s0, s1));
+        V::store(diagonal + c, V::add(g0, g1));
+      }
+    }
+  }
+
+  static void panel_apply(Size n, Size d, const float* panel, const float* w, const float* x, float* out) {
+    for (Size j = 0; j < n; j += kLanes) {
+      alignas(64) float t[kLanes];
+      V::store(t, V::mul(V::load(w + j), block_dots(d, panel + j * d, x)));
+      block_combine(d, panel + j * d, t, out);
+    }
+  }
+
+  static void panel_dot(Size n, Size d, const float* panel, const float* x, float* out) {
+    for (Size j = 0; j < n; j += kLanes) V::store(out + j, block_dots(d, panel + j * d, x));
+  }
+
+  static void panel_combine(Size n, Size d, const float* panel, const float* t, float* out) {
+    for (Size j = 0; j < n; j += kLanes) block_combine(d, panel + j * d, t + j, out);
+  }
+
+  // ---- conjugate gradients --------------------------------------------------------------------------------------
+
+  /// `apply(p, q)` sets q = a p.
+  template <class Apply>
+  static void conjugate_gradients(Size d, const Apply& apply, const float* diagonal, int steps, float* r, float* x,
+                                  float* scratch) {
+    float* p = scratch;
+    float* q = scratch + d;
+    float* inverse = scratch + 2 * d;
+    for (Size i = 0; i < d; ++i) inverse[i] = diagonal[i] > 0 ? 1 / diagonal[i] : 0;
+    Reg rz_sum = V::zero();
+    for (Size i = 0; i < d; i += kLanes) {
+      const Reg residual = V::load(r + i), z = V::mul(residual, V::load(inverse + i));
+      V::store(p + i, z);
+      rz_sum = V::fma(residual, z, rz_sum);
+    }
+    float rz = sum(rz_sum);
+    for (int step = 0; step < steps && rz > 0; ++step) {
+      apply(p, q);
+      const float curvature = dot(p, q, d);
+      if (!(curvature > 0)) return;
+      const Reg length = V::set1(rz / curvature);
+      Reg next_sum = V::zero();
+      for (Size i = 0; i < d; i += kLanes) {
+        V::store(x + i, V::fma(length, V::load(p + i), V::load(x + i)));
+        const Reg residual = V::fnma(length, V::load(q + i), V::load(r + i));
+        V::store(r + i, residual);
+        next_sum = V::fma(V::mul(residual, residual), V::load(inverse + i), next_sum);
+      }
+      const float next = sum(next_sum);
+      const Reg ratio = V::set1(next / rz);
+      for (Size i = 0; i < d; i += kLanes) {
+        V::store(p + i, V::fma(ratio, V::load(p + i), V::mul(V::load(r + i), V::load(inverse + i))));
+      }
+      rz = next;
+    }
+  }
+
+  static void cg_panel(Size n, Size d, const float* panel, const float* w, const float* dense, const float* diagonal,
+                       int steps, float* r, float* x, float* scratch) {
+    const auto apply = [=](const float* p, float* q) {
+      for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::mul(V::load(dense + i), V::load(p + i)));
+      panel_apply(n, d, panel, w, p, q);
+    };
+    conjugate_gradients(d, apply, diagonal, steps, r, x, scratch);
+  }
+
+  static void cg_matrix(Size d, const float* a, const float* diagonal, int steps, float* r, float* x, float* scratch) {
+    const auto apply = [=](const float* p, float* q) {
+      for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::zero());
+      panel_combine(d, d, a, p, q);  // symmetric: a p = a' p
+    };
+    conjugate_gradients(d, apply, diagonal, steps, r, x, scratch);
+  }
+
+  static void round_bf16(const float* x, Size n, std::uint16_t* out) {
+    for (Size i = 0; i < n; ++i) {
+      const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x[i]);
+      out[i] = static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+  }
+
+  static constexpr MicroKernels table(const char* name) {
+    return {
+        .name = name,
+        .has_bf16_tiles = false,
+        .dot = dot,
+        .axpy = axpy,
+        .gemm_tile = gemm_tile,
+        .syrk_upper = syrk_upper,
+        .syrk_upper_bf16 = nullptr,
+        .cholesky_upper = cholesky_upper,
+        .cholesky_solve = cholesky_solve,
+        .mirror_upper = mirror_upper,
+        .gather = gather,
+        .gather_bf16 = gather_bf16,
+        .panel_residual = panel_residual,
+        .cg_panel = cg_panel,
+        .cg_matrix = cg_matrix,
+        .panel_dot = panel_dot,
+        .panel_combine = panel_combine,
+        .round_bf16 = round_bf16,
+    };
+  }
+};
+
+}  // namespace likewise::simd

@@ -1,0 +1,59 @@
+// The specification: plain loops over four floats, which a compiler may turn into SSE2 or NEON as it likes.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "micro.hpp"
+
+namespace likewise::simd {
+
+namespace {
+
+struct Scalar {
+  struct Reg {
+    float v[4];
+  };
+  static constexpr std::int64_t kLanes = 4;
+  static constexpr int kTileRows = 4, kTileVecs = 2;
+
+  template <class F>
+  static Reg each(F f) {
+    Reg out;
+    for (int i = 0; i < 4; ++i) out.v[i] = f(i);
+    return out;
+  }
+  static Reg load(const float* p) { return each([=](int i) { return p[i]; }); }
+  static void store(float* p, Reg a) {
+    for (int i = 0; i < 4; ++i) p[i] = a.v[i];
+  }
+  static Reg set1(float x) { return each([=](int) { return x; }); }
+  static Reg zero() { return set1(0); }
+  static Reg add(Reg a, Reg b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
+  static Reg sub(Reg a, Reg b) { return each([&](int i) { return a.v[i] - b.v[i]; }); }
+  static Reg mul(Reg a, Reg b) { return each([&](int i) { return a.v[i] * b.v[i]; }); }
+  static Reg fma(Reg a, Reg b, Reg c) { return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
+  static Reg fnma(Reg a, Reg b, Reg c) { return each([&](int i) { return c.v[i] - a.v[i] * b.v[i]; }); }
+  static Reg load_bf16(const std::uint16_t* p) {
+    return each([=](int i) {
+      const std::uint32_t bits = static_cast<std::uint32_t>(p[i]) << 16;
+      float value;
+      std::memcpy(&value, &bits, sizeof value);
+      return value;
+    });
+  }
+  static Reg sum_each(const Reg* a) {
+    return each([=](int i) { return (a[i].v[0] + a[i].v[2]) + (a[i].v[1] + a[i].v[3]); });
+  }
+  static void prefetch([[maybe_unused]] const void* p) {
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(p);
+#endif
+  }
+  static float sqrt_scalar(float x) { return std::sqrt(x); }
+};
+
+}  // namespace
+
+constinit const MicroKernels kScalarKernels = Micro<Scalar>::table("scalar");
+
+}  // namespace likewise::simd

@@ -1,0 +1,184 @@
+"""The one device dispatch: ``get_backend(device)`` gives kernels, a context and array helpers.
+
+Nothing else asks which device it is on. A kernel has the same name and arguments on every device; where a device, its
+extension module or a variant is missing, the caller gets :class:`~likewise.exceptions.BackendUnavailableError`, never
+a silent run elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+from numpy.typing import NDArray
+
+from . import _core
+from ._validation import check_int
+from .data.csr import CSR
+from .exceptions import BackendUnavailableError
+
+__all__ = ["Backend", "available_cpus", "check_device", "cuda_status", "get_backend", "simd_in_use"]
+
+_ALIGNMENT = 64
+
+
+def available_cpus() -> int:
+    """Number of CPUs this process may use: affinity, cgroup quota and ``OMP_NUM_THREADS`` respected."""
+    try:
+        n_cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        n_cpus = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    if quota is not None:
+        n_cpus = min(n_cpus, max(1, math.floor(quota)))
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if limit.isdigit() and int(limit) > 0:
+        n_cpus = min(n_cpus, int(limit))
+    return n_cpus
+
+
+def _cgroup_quota() -> float | None:
+    """CPUs that the control group grants, or None without a limit."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def resolve_n_jobs(n_jobs: int | None, subject: str = "n_jobs") -> int:
+    """Threads for an ``n_jobs``: None or -1 is every CPU at hand, -2 all but one, as in joblib."""
+    if n_jobs is None:
+        return available_cpus()
+    number = check_int(subject, "n_jobs", n_jobs)
+    if number == 0:
+        raise ValueError(f"{subject}: n_jobs must not be 0; use None for all CPUs or a positive number of threads")
+    return number if number > 0 else max(1, available_cpus() + 1 + number)
+
+
+@lru_cache(maxsize=1)
+def simd_in_use() -> str:
+    """The instruction set chosen at import: ``LIKEWISE_SIMD``, or the best one of this machine."""
+    return str(_core.Context(n_threads=1, simd=os.environ.get("LIKEWISE_SIMD", "auto") or "auto").simd)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+class Backend:
+    """Kernels, context and array helpers of the CPU; the CUDA backend has the same members over cupy.
+
+    Attributes
+    ----------
+    name : str
+        ``"cpu"``.
+    kernels : module
+        The extension module with the kernels.
+    context : Context
+        First argument of every kernel: threads and instruction set.
+    """
+
+    name = "cpu"
+
+    def __init__(self, n_threads: int, simd: str | None = None) -> None:
+        self.kernels: ModuleType = _core
+        self.context = _core.Context(n_threads=n_threads, simd=simd or simd_in_use())
+
+    def csr(self, matrix: CSR) -> _core.CSR:
+        """`matrix` as the kernels take it, sharing its memory; offsets and ids are checked here."""
+        return _core.CSR(matrix.indptr, matrix.indices, matrix.values, matrix.n_cols)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+        """An uninitialized C-contiguous array on a 64-byte boundary."""
+        dtype = np.dtype(dtype)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        buffer = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+        offset = -buffer.ctypes.data % _ALIGNMENT
+        return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+        """Zeros in an array like that of `empty`."""
+        out = self.empty(shape, dtype)
+        out[...] = 0
+        return out
+
+    def asarray(self, array: Any, dtype: Any = np.float32) -> NDArray[Any]:
+        """`array` as a C-contiguous array of this device; a copy only where layout, dtype or alignment ask for one."""
+        given = np.ascontiguousarray(array, dtype=dtype)
+        return given if given.flags.aligned else given.copy()
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """`array` on the host."""
+        return np.asarray(array)
+
+    def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> NDArray[np.float32]:
+        """Normal starting values, drawn on the host so that every device starts from the same ones."""
+        out = self.empty(shape)
+        rng.standard_normal(dtype=np.float32, out=out)
+        out *= np.float32(scale)
+        return out
+
+    def eigh(self, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix, on one BLAS thread.
+
+        One thread, so that the result does not depend on the number of threads that BLAS happens to have.
+        """
+        with _blas().limit(limits=1, user_api="blas"):
+            values, vectors = np.linalg.eigh(matrix)
+        return values, vectors
+
+
+def cuda_status() -> str:
+    """One line on the CUDA build and device: ``"available"`` or what is missing and the way out."""
+    try:
+        importlib.import_module("likewise._cuda")
+    except ImportError:
+        return (
+            "not built: this installation has no CUDA extension (build from source where nvcc is found, "
+            'with the extra "cuda13" or "cuda12")'
+        )
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        return 'cupy is not installed: pip install "likewise[cuda13]" (or "likewise[cuda12]")'
+    try:
+        n_devices = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:
+        return f"no CUDA device or driver was found ({type(error).__name__})"
+    return "available" if n_devices > 0 else "no CUDA device was found"
+
+
+def check_device(device: Any, subject: str = "device") -> str:
+    """Return `device` if it is ``"cpu"``, ``"cuda"`` or ``"cuda:N"``."""
+    if isinstance(device, str):
+        kind, _, index = device.partition(":")
+        if device == "cpu" or (kind == "cuda" and (device == "cuda" or index.isdigit())):
+            return device
+    raise ValueError(f"{subject}: device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
+
+
+def get_backend(device: str = "cpu", n_jobs: int | None = None, subject: str = "get_backend") -> Backend:
+    """Backend of `device` with up to `n_jobs` threads (None: every CPU at hand).
+
+    Raises
+    ------
+    ValueError
+        If `device` is not ``"cpu"``, ``"cuda"`` or ``"cuda:N"``, or `n_jobs` is 0.
+    BackendUnavailableError
+        If the device cannot be used; the message says why and how to get one.
+    """
+    if check_device(device, subject) == "cpu":
+        return Backend(resolve_n_jobs(n_jobs, subject))
+    status = cuda_status()
+    if status == "available":
+        status = "the CUDA extension of this version has no estimator kernels"
+    raise BackendUnavailableError(f"{subject}: device={device!r} cannot be used: {status}. Use device='cpu'.")

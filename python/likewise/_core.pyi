@@ -1,0 +1,57 @@
+"""Types of the C++ kernels; formulas, costs and errors stand in the headers of the same names under csrc/."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+UInt16 = NDArray[np.uint16]
+
+class Context:
+    def __init__(self, n_threads: int = 1, simd: str = "auto") -> None: ...
+    n_threads: Final[int]
+    @property
+    def simd(self) -> str: ...
+
+class CSR:
+    def __init__(
+        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: Float32, n_cols: int
+    ) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def nnz(self) -> int: ...
+
+class AlsObjective:
+    def __init__(
+        self, alpha: float, unobserved_weight: float, regularization: float, regularization_exponent: float
+    ) -> None: ...
+
+class AlsSolver:
+    cholesky: AlsSolver
+    cg: AlsSolver
+    block: AlsSolver
+
+def available_simd() -> list[str]: ...
+def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> list[int]: ...
+def gramian(ctx: Context, y: Float32, out: Float64) -> None: ...
+def multiply_transposed(ctx: Context, x: Float32, b: Float32, out: Float32) -> None: ...
+def round_to_bf16(ctx: Context, x: Float32, out: UInt16) -> None: ...
+def solve_spd(ctx: Context, a: Float32, b: Float32, x: Float32) -> None: ...
+def als_half_sweep(
+    ctx: Context,
+    interactions: CSR,
+    y: Float32,
+    y_bf16: UInt16,
+    eigenvalues: Float32,
+    objective: AlsObjective,
+    solver: AlsSolver,
+    steps: int,
+    block: int,
+    x: Float32,
+) -> None: ...
+def als_loss(
+    ctx: Context, interactions: CSR, x: Float32, y: Float32, gramian_x: Float64, gramian_y: Float64, objective: AlsObjective
+) -> float: ...
