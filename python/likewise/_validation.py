@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state"]
+__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state", "check_rows"]
 
 
-def check_int(
-    subject: str, name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
-) -> int:
+def check_int(subject: str, name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
     """Return `value` as an int, or raise ``TypeError`` / ``ValueError`` naming subject, rule and value."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{subject}: {name} must be an integer, got {value!r}")
@@ -82,3 +81,24 @@ def check_random_state(subject: str, value: Any) -> np.random.Generator:
     if value < 0:
         raise ValueError(f"{subject}: random_state must be >= 0, got {int(value)}")
     return np.random.default_rng(int(value))
+
+
+def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray[np.int64]:
+    """Return `rows`, one row number or many, as a one-dimensional int64 array with every number in [0, n).
+
+    With ``n=None`` any integers pass.
+    ``TypeError`` for what is not integers (bool and float arrays too), ``IndexError`` naming the first number that
+    is outside: negative ones do not wrap.
+    """
+    array = np.asarray(rows)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{subject}: {name} must be integers, got {array.dtype}")
+    if array.ndim > 1:
+        raise ValueError(f"{subject}: {name} must be one number or a one-dimensional array, got shape {array.shape}")
+    array = np.atleast_1d(array)
+    if n is not None and array.size and not (array.min() >= 0 and array.max() < n):
+        first = array[np.argmax((array < 0) | (array >= n))]
+        raise IndexError(f"{subject}: {name} {first} is outside [0, {n})")
+    return array.astype(np.int64, copy=False)
