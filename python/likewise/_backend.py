@@ -12,7 +12,7 @@ import math
 import os
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import threadpoolctl
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._validation import check_int
-from .data.csr import CSR
 from .exceptions import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from .data.csr import CSR
 
 __all__ = ["Backend", "available_cpus", "check_device", "cuda_status", "get_backend", "simd_in_use"]
 

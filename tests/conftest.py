@@ -1,0 +1,47 @@
+"""What every test may ask for: a backend, a seeded generator, and Hypothesis without a clock or a dice."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import hypothesis
+import numpy as np
+import pytest
+
+from likewise import _core
+from likewise._backend import Backend, cuda_status, get_backend
+from likewise.exceptions import BackendUnavailableError
+
+# Derandomized, or a run could fail that nobody can repeat; no deadline, for a busy machine is not a wrong result.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)
+hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=few` for slow builds
+
+
+@pytest.fixture(scope="session", params=[*(f"cpu-{simd}" for simd in _core.available_simd()), "cuda"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each instruction set of this machine on two threads, and CUDA. It has no state, so that one serves the session."""
+    device, _, simd = request.param.partition("-")
+    if device == "cpu":
+        return Backend(n_threads=2, simd=simd)
+    if (status := cuda_status()) != "available":
+        pytest.skip(f"CUDA: {status}")
+    return get_backend("cuda")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The same numbers in every test and every run."""
+    return np.random.default_rng(20260214)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """On CUDA a kernel without a variant skips its tests, with the name of the kernel as the reason."""
+    try:
+        return (yield)
+    except BackendUnavailableError as error:
+        parameters = getattr(item, "callspec", None)
+        if parameters is None or parameters.params.get("backend") != "cuda":
+            raise
+        pytest.skip(str(error))
