@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=few`
 
 @pytest.fixture(scope="session", params=[*(f"cpu-{simd}" for simd in _core.available_simd()), "cuda"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each instruction set of this machine on two threads, and CUDA. It has no state, so that one serves the session."""
+    """Each instruction set of this machine on two threads, and CUDA. Stateless, so one serves the session."""
     device, _, simd = request.param.partition("-")
     if device == "cpu":
         return Backend(n_threads=2, simd=simd)
