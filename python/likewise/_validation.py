@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state", "check_rows"]
+__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state", "check_rows", "is_null"]
 
 
 def check_int(subject: str, name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
@@ -102,3 +102,10 @@ def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray
         first = array[np.argmax((array < 0) | (array >= n))]
         raise IndexError(f"{subject}: {name} {first} is outside [0, {n})")
     return array.astype(np.int64, copy=False)
+
+
+def is_null(value: Any) -> bool:
+    """Whether `value` is one of the nulls in use: None, NaN, NaT, and pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from likewise._validation import is_null
+
 __all__ = ["TimeUnit", "as_instant", "as_timestamps"]
 
 TimeUnit = Literal["ns"] | None
@@ -101,7 +103,7 @@ def _from_objects(array: npt.NDArray[Any], subject: str) -> npt.NDArray[Any]:
     if all(isinstance(moment, (dt.datetime, np.datetime64)) for moment in moments) and moments:
         return np.array([_in_utc(moment) for moment in moments])
     for place, moment in enumerate(moments):
-        if moment is None or moment != moment:
+        if is_null(moment):
             raise ValueError(f"{subject}: timestamp at row {place} is null; drop such rows")
     if all(isinstance(moment, numbers.Real) and not isinstance(moment, bool) for moment in moments):
         return np.array(moments)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from likewise._validation import check_int, check_rows
+from likewise._validation import check_int, check_rows, is_null
 
 from .csr import read_only
 
@@ -173,8 +173,12 @@ class IdMap:
         """Return the ids of `rows`, an array of any shape; row -1, an empty slot, stays -1 or becomes None."""
         empty = rows < 0
         labels = self.labels[np.where(empty, 0, rows)] if len(self) else np.empty(rows.shape, dtype=self.labels.dtype)
-        labels[empty] = -1 if self.kind == "int64" else None
+        labels[empty] = None if labels.dtype == object else -1
         return labels
+
+    def label(self, row: int) -> Any:
+        """Return the id of one row as a plain Python object."""
+        return _plain(self.labels[row])
 
     def take(self, rows: npt.NDArray[Any]) -> IdMap:
         """Return the map over the ids of distinct `rows` (or of a mask), in that order."""
@@ -378,7 +382,7 @@ def _as_typed(array: npt.NDArray[Any], subject: str, name: str) -> tuple[IdKind,
     if types == {int} and _INT64.min <= min(listed) and max(listed) <= _INT64.max:
         return "int64", np.array(listed, dtype=np.int64)
     for row, label in enumerate(listed):
-        if _is_null(label):
+        if is_null(label):
             raise ValueError(f"{subject}: {name} id at row {row} is null; drop such rows")
         if _kind_of(label) is None:
             raise TypeError(
@@ -411,13 +415,6 @@ def _kind_of(label: Any) -> IdKind | None:
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
         return "int64"
     return None
-
-
-def _is_null(label: Any) -> bool:
-    # NaN and NaT differ from themselves; pandas' NA answers a comparison with itself, which is no bool.
-    if label is None or type(label).__name__ == "NAType":
-        return True
-    return isinstance(label, (float, np.floating, np.datetime64)) and bool(label != label)
 
 
 def _plain(label: Any) -> Any:

@@ -627,6 +627,8 @@ class Interactions:
         `by_user` and not an `Interactions`.
         """
         subject = "Interactions[rows]"
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:
+            rows = rows[0]  # scikit-learn asks for X[rows, ...]
         if isinstance(rows, slice):
             rows = np.arange(self.n_users)[rows]
         rows = np.asarray(rows)
@@ -781,7 +783,7 @@ class Interactions:
         user_rows[rows] = np.arange(rows.size)
         if np.count_nonzero(user_rows >= 0) != rows.size:
             repeated = rows[np.argmax(user_rows[rows] != np.arange(rows.size))]
-            raise ValueError(f"{subject}: user {self.user_map.labels[repeated]!r} stands twice; name each user once")
+            raise ValueError(f"{subject}: user {self.user_map.label(repeated)!r} stands twice; name each user once")
         taken = self._moved(user_rows, np.arange(self.n_items), (rows.size, self.n_items))
         return replace(taken, user_map=self.user_map.take(rows), user_info=_taken(self.user_info, rows))
 
@@ -975,7 +977,7 @@ def _count_unknown(
     """Return how many that have interactions are unknown; under ``"error"`` any is one."""
     missing = np.flatnonzero((rows < 0) & (counts > 0))
     if missing.size and unknown == "error":
-        first = ids.labels[missing[0]]
+        first = ids.label(missing[0])
         raise KeyError(f"{subject}: {name} {first!r} is unknown, one of {missing.size}; pass unknown='drop' to go on")
     return int(missing.size)
 
