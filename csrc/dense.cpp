@@ -38,6 +38,18 @@ void add_gramian(const simd::MicroKernels& micro, MatrixView<const float> y, Off
   }
 }
 
+/// Packs the rows row_at(0), ..., row_at(n - 1) of length `depth`.
+template <class RowAt>
+void pack_groups(const simd::MicroKernels& micro, Offset n, Offset depth, const RowAt& row_at, float* out) {
+  const std::vector<float> zeros(n % simd::kTileCols == 0 ? 0 : static_cast<std::size_t>(depth), 0.0F);
+  for (Offset first = 0; first < n; first += simd::kTileCols) {
+    const float* rows[simd::kTileCols];
+    for (Offset j = 0; j < simd::kTileCols; ++j) rows[j] = first + j < n ? row_at(first + j) : zeros.data();
+    micro.pack_tile(rows, depth, out);
+    out += simd::kTileCols * depth;
+  }
+}
+
 }  // namespace
 
 void gramian(const Context& ctx, MatrixView<const float> y, MatrixView<double> out) {
@@ -76,7 +88,7 @@ void multiply_transposed(const Context& ctx, MatrixView<const float> x, MatrixVi
   check_equal("multiply_transposed", "b", b.n_rows, "rows", "out", out.n_cols, "columns");
   const Offset depth = x.n_cols;
   const Scratch<float> packed(static_cast<std::size_t>(packed_size(b.n_rows, depth)));
-  pack_rows(b, 0, b.n_rows, packed.get());
+  pack_rows(*ctx.micro, b, 0, b.n_rows, packed.get());
   parallel_for(ctx, x.n_rows, 256, [&](Offset begin, Offset end, int) {
     // A copy of the rows, for `out` may be `x`.
     const Scratch<float> rows(static_cast<std::size_t>(kPanelRows * depth));
@@ -125,16 +137,13 @@ void solve_spd(const Context& ctx, MatrixView<const float> a, std::span<const fl
   std::copy_n(solution.get(), d, x.begin());
 }
 
-void pack_rows(MatrixView<const float> b, Offset begin, Offset end, float* out) {
-  const Offset depth = b.n_cols;
-  for (Offset group = begin; group < end; group += simd::kTileCols) {
-    const Offset n = std::min(simd::kTileCols, end - group);
-    for (Offset p = 0; p < depth; ++p) {
-      for (Offset j = 0; j < n; ++j) out[p * simd::kTileCols + j] = b.row(group + j)[p];
-      for (Offset j = n; j < simd::kTileCols; ++j) out[p * simd::kTileCols + j] = 0;
-    }
-    out += simd::kTileCols * depth;
-  }
+void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, Offset begin, Offset end, float* out) {
+  pack_groups(micro, end - begin, b.n_cols, [&](Offset i) { return b.row(begin + i); }, out);
+}
+
+void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, std::span<const Id> rows, float* out) {
+  const auto row_at = [&](Offset i) { return b.row(rows[static_cast<std::size_t>(i)]); };
+  pack_groups(micro, static_cast<Offset>(rows.size()), b.n_cols, row_at, out);
 }
 
 }  // namespace likewise::cpu

@@ -36,7 +36,10 @@ constexpr Offset packed_size(Offset n_rows, Offset d) {
 
 /// Packs rows [begin, end) of b (m, d) for `multiply_block`: groups of kTileCols rows, transposed, with zeros beyond
 /// `end`.  out holds packed_size(end - begin, d) floats.
-void pack_rows(MatrixView<const float> b, Offset begin, Offset end, float* out);
+void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, Offset begin, Offset end, float* out);
+
+/// The same for the named rows of b.
+void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, std::span<const Id> rows, float* out);
 
 /// The products of `n_rows` rows of a (`a_row` apart) with `n_packed` packed rows, tile by tile: for each tile calls
 ///   epilogue(first_row, first_packed, tile, rows, cols)

@@ -8,6 +8,7 @@ namespace likewise::bindings {
 
 void bind_als(py::module_& m);
 void bind_dense(py::module_& m);
+void bind_topk(py::module_& m);
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "CPU kernels of likewise.";
@@ -30,6 +31,7 @@ PYBIND11_MODULE(_core, m) {
 
   bind_als(m);
   bind_dense(m);
+  bind_topk(m);
 }
 
 }  // namespace likewise::bindings

@@ -18,29 +18,10 @@ constexpr Size kTileDepth = 32;  // bf16 numbers a row of a tile; 16 pairs
 
 /// out (16, 16) <- the transpose of the 32-bit block at `in`, whose rows are `in_row` words apart.
 void transpose_block(const std::uint32_t* in, Size in_row, std::uint32_t* out) {
-  __m512i rows[16], pairs[16], quads[16];
-  for (int i = 0; i < 16; ++i) rows[i] = _mm512_loadu_si512(in + i * in_row);
-  for (int i = 0; i < 16; i += 2) {
-    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    quads[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
-    quads[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
-    quads[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
-    quads[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
-  }
-  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c.
-  for (int c = 0; c < 4; ++c) {
-    const __m512i low02 = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0x88);
-    const __m512i low13 = _mm512_shuffle_i32x4(quads[c], quads[4 + c], 0xDD);
-    const __m512i high02 = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0x88);
-    const __m512i high13 = _mm512_shuffle_i32x4(quads[8 + c], quads[12 + c], 0xDD);
-    _mm512_storeu_si512(out + 16 * c, _mm512_shuffle_i32x4(low02, high02, 0x88));
-    _mm512_storeu_si512(out + 16 * (c + 4), _mm512_shuffle_i32x4(low13, high13, 0x88));
-    _mm512_storeu_si512(out + 16 * (c + 8), _mm512_shuffle_i32x4(low02, high02, 0xDD));
-    _mm512_storeu_si512(out + 16 * (c + 12), _mm512_shuffle_i32x4(low13, high13, 0xDD));
-  }
+  Avx512::Reg rows[16], transposed[16];
+  for (int i = 0; i < 16; ++i) rows[i] = _mm512_loadu_ps(in + i * in_row);
+  Avx512::transpose(rows, transposed);
+  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + 16 * i, transposed[i]);
 }
 
 /// Two rows of 16 floats as 16 pairs of bf16: element i of `even` below element i of `odd`.

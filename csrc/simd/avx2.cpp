@@ -35,6 +35,25 @@ struct Avx2 {
     const Reg first = fold_four(a), second = fold_four(a + 4);
     return add(_mm256_permute2f128_ps(first, second, 0x20), _mm256_permute2f128_ps(first, second, 0x31));
   }
+  static std::uint32_t above(Reg a, Reg b) {
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
+  }
+  static __m256d as_double(Reg a) { return _mm256_castps_pd(a); }
+  static void transpose(const Reg* in, Reg* out) {
+    Reg quads[kLanes];  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c
+    for (int i = 0; i < kLanes; i += 4) {
+      const Reg low01 = _mm256_unpacklo_ps(in[i], in[i + 1]), high01 = _mm256_unpackhi_ps(in[i], in[i + 1]);
+      const Reg low23 = _mm256_unpacklo_ps(in[i + 2], in[i + 3]), high23 = _mm256_unpackhi_ps(in[i + 2], in[i + 3]);
+      quads[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(as_double(low01), as_double(low23)));
+      quads[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(as_double(low01), as_double(low23)));
+      quads[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(as_double(high01), as_double(high23)));
+      quads[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(as_double(high01), as_double(high23)));
+    }
+    for (int c = 0; c < 4; ++c) {
+      out[c] = _mm256_permute2f128_ps(quads[c], quads[4 + c], 0x20);
+      out[4 + c] = _mm256_permute2f128_ps(quads[c], quads[4 + c], 0x31);
+    }
+  }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   static float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 };

@@ -41,6 +41,29 @@ struct Avx512 {
   static Reg sum_each(const Reg* a) {
     return fold_lanes(fold_lanes(fold_four(a), fold_four(a + 4)), fold_lanes(fold_four(a + 8), fold_four(a + 12)));
   }
+  static std::uint32_t above(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  static __m512d as_double(Reg a) { return _mm512_castps_pd(a); }
+  static void transpose(const Reg* in, Reg* out) {
+    Reg quads[kLanes];  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c
+    for (int i = 0; i < kLanes; i += 4) {
+      const Reg low01 = _mm512_unpacklo_ps(in[i], in[i + 1]), high01 = _mm512_unpackhi_ps(in[i], in[i + 1]);
+      const Reg low23 = _mm512_unpacklo_ps(in[i + 2], in[i + 3]), high23 = _mm512_unpackhi_ps(in[i + 2], in[i + 3]);
+      quads[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(as_double(low01), as_double(low23)));
+      quads[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(as_double(low01), as_double(low23)));
+      quads[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(as_double(high01), as_double(high23)));
+      quads[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(as_double(high01), as_double(high23)));
+    }
+    for (int c = 0; c < 4; ++c) {
+      const Reg low02 = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0x88);
+      const Reg low13 = _mm512_shuffle_f32x4(quads[c], quads[4 + c], 0xDD);
+      const Reg high02 = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0x88);
+      const Reg high13 = _mm512_shuffle_f32x4(quads[8 + c], quads[12 + c], 0xDD);
+      out[c] = _mm512_shuffle_f32x4(low02, high02, 0x88);
+      out[c + 4] = _mm512_shuffle_f32x4(low13, high13, 0x88);
+      out[c + 8] = _mm512_shuffle_f32x4(low02, high02, 0xDD);
+      out[c + 12] = _mm512_shuffle_f32x4(low13, high13, 0xDD);
+    }
+  }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
   static float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 };

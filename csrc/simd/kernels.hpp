@@ -59,6 +59,12 @@ struct MicroKernels {
   void (*panel_combine)(std::int64_t n, std::int64_t d, const float* panel, const float* t, float* out);
   /// out <- x rounded to nearest bf16, ties to even; any length.
   void (*round_bf16)(const float* x, std::int64_t n, std::uint16_t* out);
+
+  /// out (depth, kTileCols) <- the transpose of kTileCols rows of length depth. Any alignment.
+  void (*pack_tile)(const float* const* rows, std::int64_t depth, float* out);
+  /// Bit j of masks[i] tells whether tile[i * kTileCols + j] > thresholds[i], for kTileRows rows; returns whether any
+  /// bit is set. NaN is above nothing. Any alignment.
+  bool (*tile_above)(const float* tile, const float* thresholds, std::uint32_t* masks);
 };
 
 inline constexpr std::int64_t kPad = 16;

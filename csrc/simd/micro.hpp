@@ -3,8 +3,9 @@
 // every instantiation is local to that file and the linker never mixes instruction sets.
 //
 // V has: Reg, kLanes, kTileRows x kTileVecs (the register tile of a matrix product), load, store, set1, zero, add, sub,
-// mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, and sum_each(Reg[kLanes]): lane i of the result
-// is the sum of the i-th register.
+// mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, above(a, b): bit i tells whether a_i > b_i,
+// sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and transpose(in, out) of kLanes
+// registers.
 
 #include "kernels.hpp"
 
@@ -365,6 +366,37 @@ struct Micro {
     }
   }
 
+  // ---- retrieval ------------------------------------------------------------------------------------------------
+
+  static void pack_tile(const float* const* rows, Size depth, float* out) {
+    Size p = 0;
+    for (; p + kLanes <= depth; p += kLanes) {
+      for (Size col = 0; col < kTileCols; col += kLanes) {
+        Reg in[kLanes], transposed[kLanes];
+        for (Size j = 0; j < kLanes; ++j) in[j] = V::load(rows[col + j] + p);
+        V::transpose(in, transposed);
+        for (Size j = 0; j < kLanes; ++j) V::store(out + (p + j) * kTileCols + col, transposed[j]);
+      }
+    }
+    for (; p < depth; ++p) {
+      for (Size col = 0; col < kTileCols; ++col) out[p * kTileCols + col] = rows[col][p];
+    }
+  }
+
+  static bool tile_above(const float* tile, const float* thresholds, std::uint32_t* masks) {
+    std::uint32_t any = 0;
+    for (Size i = 0; i < kTileRows; ++i) {
+      const Reg threshold = V::set1(thresholds[i]);
+      std::uint32_t mask = 0;
+      for (Size col = 0; col < kTileCols; col += kLanes) {
+        mask |= V::above(V::load(tile + i * kTileCols + col), threshold) << col;
+      }
+      masks[i] = mask;
+      any |= mask;
+    }
+    return any != 0;
+  }
+
   static constexpr MicroKernels table(const char* name) {
     return {
         .name = name,
@@ -385,6 +417,8 @@ struct Micro {
         .panel_dot = panel_dot,
         .panel_combine = panel_combine,
         .round_bf16 = round_bf16,
+        .pack_tile = pack_tile,
+        .tile_above = tile_above,
     };
   }
 };

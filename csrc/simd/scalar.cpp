@@ -44,6 +44,14 @@ struct Scalar {
   static Reg sum_each(const Reg* a) {
     return each([=](int i) { return (a[i].v[0] + a[i].v[2]) + (a[i].v[1] + a[i].v[3]); });
   }
+  static std::uint32_t above(Reg a, Reg b) {
+    std::uint32_t mask = 0;
+    for (int i = 0; i < 4; ++i) mask |= static_cast<std::uint32_t>(a.v[i] > b.v[i]) << i;
+    return mask;
+  }
+  static void transpose(const Reg* in, Reg* out) {
+    for (int i = 0; i < 4; ++i) out[i] = each([=](int j) { return in[j].v[i]; });
+  }
   static void prefetch([[maybe_unused]] const void* p) {
 #if defined(__GNUC__) || defined(__clang__)
     __builtin_prefetch(p);

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Int32 = NDArray[np.int32]
 UInt16 = NDArray[np.uint16]
 
 class Context:
@@ -17,7 +18,7 @@ class Context:
 
 class CSR:
     def __init__(
-        self, indptr: NDArray[np.int64], indices: NDArray[np.int32], values: Float32, n_cols: int
+        self, indptr: NDArray[np.int64], indices: Int32, values: Float32, n_cols: int
     ) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -55,3 +56,22 @@ def als_half_sweep(
 def als_loss(
     ctx: Context, interactions: CSR, x: Float32, y: Float32, gramian_x: Float64, gramian_y: Float64, objective: AlsObjective
 ) -> float: ...
+def topk(
+    ctx: Context,
+    queries: Float32,
+    items: Float32,
+    exclude: CSR | None,
+    allow: Int32 | None,
+    deny: Int32 | None,
+    ids: Int32,
+    scores: Float32,
+) -> None: ...
+def topk_scores(
+    ctx: Context,
+    all_scores: Float32,
+    exclude: CSR | None,
+    allow: Int32 | None,
+    deny: Int32 | None,
+    ids: Int32,
+    scores: Float32,
+) -> None: ...

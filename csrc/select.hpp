@@ -1,0 +1,114 @@
+#pragma once
+// The one bounded selector: the best k of many (score, id) pairs. Order is by score descending, ties by smaller id.
+// A score of NaN or -inf is no candidate; an empty slot has id -1 and score -inf.
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <span>
+
+#include "scratch.hpp"
+#include "types.hpp"
+
+namespace likewise::cpu {
+
+/// A (score, id) pair as one integer: the greater key is the better pair, and no two pairs of a query are equal.
+using Key = std::uint64_t;
+
+constexpr Key make_key(float score, Id id) {
+  constexpr std::uint32_t kSign = 0x80000000U;
+  const auto bits = std::bit_cast<std::uint32_t>(score + 0.0F);  // -0 becomes 0: they tie
+  const std::uint32_t rising = (bits & kSign) != 0 ? ~bits : bits | kSign;
+  return (static_cast<Key>(rising) << 32) | ~static_cast<std::uint32_t>(id);
+}
+
+constexpr Id key_id(Key key) { return static_cast<Id>(~static_cast<std::uint32_t>(key)); }
+
+constexpr float key_score(Key key) {
+  constexpr std::uint32_t kSign = 0x80000000U;
+  const auto rising = static_cast<std::uint32_t>(key >> 32);
+  return std::bit_cast<float>((rising & kSign) != 0 ? rising & ~kSign : ~rising);
+}
+
+inline constexpr float kNoScore = -std::numeric_limits<float>::infinity();
+inline constexpr Key kEmptyKey = make_key(kNoScore, -1);
+
+/// Writes the best pairs of `keys` (reordered), best first, and fills the rest of the k slots of ids and scores with
+/// empty ones.
+inline void write_best(std::span<Key> keys, std::span<Id> ids, std::span<float> scores) {
+  const std::size_t n = std::min(keys.size(), ids.size());
+  const auto end = keys.begin() + static_cast<std::ptrdiff_t>(n);
+  if (n < keys.size()) std::nth_element(keys.begin(), end, keys.end(), std::greater<>());
+  std::sort(keys.begin(), end, std::greater<>());
+  for (std::size_t j = 0; j < ids.size(); ++j) {
+    const Key key = j < n ? keys[j] : kEmptyKey;
+    ids[j] = key_id(key);
+    scores[j] = key_score(key);
+  }
+}
+
+/// Selectors for a block of queries, each with a buffer that is cut back to the best k whenever it is full: O(1) a pair
+/// on average, whatever k. `threshold(row)` is a score that a further pair must exceed.
+/// Precondition: within a row, ids rise. A later pair then loses every tie, so that the strict comparison is exact.
+class SelectorBlock {
+ public:
+  /// Queries [0, n_rows), the best k of at most n_candidates each.
+  SelectorBlock(Offset n_rows, Offset k, Offset n_candidates)
+      : k_(k),
+        capacity_(capacity(k, n_candidates)),
+        keys_(static_cast<std::size_t>(n_rows * capacity_)),
+        sizes_(static_cast<std::size_t>(n_rows)),
+        thresholds_(static_cast<std::size_t>(n_rows)) {}
+
+  /// Bytes that one query needs.
+  static constexpr Offset bytes_each(Offset k, Offset n_candidates) {
+    return capacity(k, n_candidates) * static_cast<Offset>(sizeof(Key)) + 12;
+  }
+
+  /// Forgets what the first n_rows rows held.
+  void reset(Offset n_rows) {
+    std::fill_n(sizes_.get(), n_rows, Offset{0});
+    std::fill_n(thresholds_.get(), n_rows, kNoScore);
+  }
+
+  [[nodiscard]] const float* thresholds() const { return thresholds_.get(); }
+  [[nodiscard]] float threshold(Offset row) const { return thresholds_.get()[row]; }
+
+  /// Takes a pair with score > threshold(row).
+  void offer(Offset row, float score, Id id) {
+    Key* keys = keys_.get() + row * capacity_;
+    Offset& size = sizes_.get()[row];
+    keys[size++] = make_key(score, id);
+    if (size == capacity_ && capacity_ > k_) cut(row);
+  }
+
+  /// What is left of the best k, in no order.
+  [[nodiscard]] std::span<Key> best(Offset row) {
+    if (sizes_.get()[row] > k_) cut(row);
+    return {keys_.get() + row * capacity_, static_cast<std::size_t>(sizes_.get()[row])};
+  }
+
+ private:
+  static constexpr Offset kSlack = 32;  // for small k: a cut must be paid by enough pairs
+
+  static constexpr Offset capacity(Offset k, Offset n_candidates) {
+    return std::max<Offset>(1, std::min(2 * k + kSlack, n_candidates));
+  }
+
+  void cut(Offset row) {
+    Key* keys = keys_.get() + row * capacity_;
+    Offset& size = sizes_.get()[row];
+    std::nth_element(keys, keys + k_ - 1, keys + size, std::greater<>());
+    size = k_;
+    thresholds_.get()[row] = key_score(keys[k_ - 1]);
+  }
+
+  Offset k_, capacity_;
+  Scratch<Key> keys_;
+  Scratch<Offset> sizes_;
+  Scratch<float> thresholds_;
+};
+
+}  // namespace likewise::cpu

@@ -1,0 +1,245 @@
+"""topk and topk_scores against the reference, and the promises of the header."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.testing import assert_array_equal
+
+import reference
+from likewise import _core
+from likewise._backend import Backend
+from likewise.data import CSR
+
+
+def topk(backend, queries, items, k, exclude=None, deny=None, allow=None):
+    ids, scores = backend.empty((len(queries), k), np.int32), backend.empty((len(queries), k))
+    lists = [None if given is None else backend.asarray(given, np.int32) for given in (allow, deny)]
+    excluded = None if exclude is None else backend.csr(exclude)
+    vectors = backend.asarray(queries), backend.asarray(items)
+    backend.kernels.topk(backend.context, *vectors, excluded, *lists, ids, scores)
+    return backend.to_numpy(ids), backend.to_numpy(scores)
+
+
+def topk_scores(backend, all_scores, k, exclude=None, deny=None, allow=None):
+    ids, scores = backend.empty((len(all_scores), k), np.int32), backend.empty((len(all_scores), k))
+    lists = [None if given is None else backend.asarray(given, np.int32) for given in (allow, deny)]
+    excluded = None if exclude is None else backend.csr(exclude)
+    backend.kernels.topk_scores(backend.context, backend.asarray(all_scores), excluded, *lists, ids, scores)
+    return backend.to_numpy(ids), backend.to_numpy(scores)
+
+
+def whole_numbers(rng, shape):
+    """Vectors whose dot products are exact in float32, with many ties."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def assert_same(result, expected):
+    assert_array_equal(result[0], expected[0])
+    assert_array_equal(result[1], expected[1])
+
+
+@pytest.mark.parametrize("k", [1, 10, 49, 50, 51, 200], ids="k={}".format)
+@pytest.mark.parametrize("d", [1, 7, 16, 33], ids="d={}".format)
+def test_topk_matches_reference_exactly_with_ties(backend, rng, d, k):
+    queries, items = whole_numbers(rng, (37, d)), whole_numbers(rng, (50, d))
+    assert_same(topk(backend, queries, items, k), reference.top_k(queries @ items.T, k))
+
+
+@pytest.mark.parametrize("n", [1, 8, 9, 1030], ids="n={}".format)
+@pytest.mark.parametrize("n_items", [1, 31, 32, 33, 1000], ids="m={}".format)
+def test_topk_matches_reference_at_every_edge_of_a_tile(backend, rng, n, n_items):
+    queries, items = whole_numbers(rng, (n, 5)), whole_numbers(rng, (n_items, 5))
+    assert_same(topk(backend, queries, items, 7), reference.top_k(queries @ items.T, 7))
+
+
+def test_topk_scores_are_close_to_float64(backend, rng):
+    queries, items = rng.standard_normal((20, 64)), rng.standard_normal((500, 64))
+    queries, items = queries.astype(np.float32), items.astype(np.float32)
+    ids, scores = topk(backend, queries, items, 500)
+    exact = queries.astype(np.float64) @ items.T.astype(np.float64)
+    assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(500), (20, 1)))
+    np.testing.assert_allclose(scores, np.take_along_axis(exact, ids.astype(np.int64), axis=1), rtol=0, atol=1e-4)
+    assert np.all(np.diff(scores, axis=1) <= 0)
+
+
+@pytest.mark.parametrize("with_exclude", [False, True], ids=["", "exclude"])
+@pytest.mark.parametrize("with_deny", [False, True], ids=["", "deny"])
+@pytest.mark.parametrize("with_allow", [False, True], ids=["", "allow"])
+@pytest.mark.parametrize("kernel", ["topk", "topk_scores"])
+def test_topk_excludes_before_selecting(backend, rng, kernel, with_exclude, with_deny, with_allow):
+    queries, items = whole_numbers(rng, (60, 6)), whole_numbers(rng, (333, 6))
+    exclude = reference.random_csr(rng, (60, 333), 0.4) if with_exclude else None
+    deny = np.flatnonzero(rng.random(333) < 0.3) if with_deny else None
+    allow = np.flatnonzero(rng.random(333) < 0.3) if with_allow else None
+    scores = queries @ items.T
+    expected = reference.top_k(scores, 40, exclude, deny, allow)
+    if kernel == "topk":
+        assert_same(topk(backend, queries, items, 40, exclude, deny, allow), expected)
+    else:
+        assert_same(topk_scores(backend, scores, 40, exclude, deny, allow), expected)
+
+
+def test_topk_gives_empty_slots_and_never_an_excluded_item(backend, rng):
+    queries, items = whole_numbers(rng, (3, 4)), whole_numbers(rng, (5, 4))
+    exclude = CSR.from_arrays([0, 5, 9, 9], [0, 1, 2, 3, 4, 0, 1, 2, 4], np.ones(9), (3, 5))
+    ids, scores = topk(backend, queries, items, 4, exclude)
+    assert_array_equal(ids[0], [-1, -1, -1, -1])
+    assert_array_equal(ids[1], [3, -1, -1, -1])
+    assert np.all(ids[2] >= 0)
+    assert_array_equal(np.isneginf(scores), ids == -1)
+
+
+@pytest.mark.parametrize(("deny", "allow"), [(None, []), ([0, 1, 2], None), ([1], [1])])
+def test_topk_without_candidates_is_all_empty(backend, rng, deny, allow):
+    ids, scores = topk(backend, whole_numbers(rng, (2, 4)), whole_numbers(rng, (3, 4)), 2, None, deny, allow)
+    assert np.all(ids == -1)
+    assert np.all(np.isneginf(scores))
+
+
+def test_topk_without_queries_items_or_factors(backend):
+    empty = np.empty
+    assert topk(backend, empty((0, 4)), empty((3, 4)), 2)[0].shape == (0, 2)
+    assert np.all(topk(backend, np.ones((2, 4)), empty((0, 4)), 2)[0] == -1)
+    ids, scores = topk(backend, empty((2, 0)), empty((3, 0)), 2)
+    assert_array_equal(ids, [[0, 1], [0, 1]])
+    assert np.all(scores == 0)
+
+
+def test_topk_with_equal_scores_gives_the_smallest_ids(backend):
+    ids, _ = topk(backend, np.ones((9, 3)), np.ones((5000, 3)), 100)
+    assert_array_equal(ids, np.tile(np.arange(100), (9, 1)))
+
+
+def test_topk_treats_zero_and_minus_zero_as_equal(backend):
+    scores = np.array([[-0.0, 0.0, -0.0, 0.0, -1.0]], np.float32)
+    ids, found = topk_scores(backend, scores, 5)
+    assert_array_equal(ids, [[0, 1, 2, 3, 4]])
+    assert not np.signbit(found[0, :4]).any()
+
+
+def test_topk_handles_huge_and_tiny_values(backend):
+    items = np.array([[1e30], [1e-30], [-1e30], [3e38], [0]], np.float32)
+    assert_array_equal(
+        topk(backend, np.array([[1.0], [1e-8], [-1]]), items, 5)[0][[0, 2]], [[3, 0, 1, 4, 2], [2, 4, 1, 0, 3]]
+    )
+    ids, scores = topk(backend, np.array([[1e20]]), items, 5)  # overflows to inf, a tie, and to -inf, no candidate
+    assert_array_equal(ids, [[0, 3, 1, 4, -1]])
+    assert_array_equal(scores[0, :2], [np.inf, np.inf])
+
+
+def test_topk_never_selects_nan_or_minus_infinity(backend, rng):
+    scores = whole_numbers(rng, (20, 700))
+    scores[rng.random(scores.shape) < 0.5] = np.nan
+    scores[rng.random(scores.shape) < 0.3] = -np.inf
+    scores[rng.random(scores.shape) < 0.1] = np.inf
+    scores[0] = np.nan
+    for k in (3, 700):
+        assert_same(topk_scores(backend, scores, k), reference.top_k(scores, k))
+
+
+@pytest.mark.parametrize("n", [1, 7, 300], ids="n={}".format)
+def test_topk_is_bitwise_the_same_at_any_thread_count_and_grouping(rng, n):
+    queries = rng.standard_normal((n, 33), dtype=np.float32)
+    items = rng.standard_normal((20_000, 33), dtype=np.float32)
+    exclude = reference.random_csr(rng, (n, 20_000), 0.01)
+    for simd in _core.available_simd():
+        expected = topk(Backend(1, simd), queries, items, 25, exclude)
+        for n_threads in (2, 3, 16):
+            assert_same(topk(Backend(n_threads, simd), queries, items, 25, exclude), expected)
+        for row in (0, n // 2, n - 1):
+            one = topk(Backend(2, simd), queries[row : row + 1], items, 25, exclude.take_rows([row]))
+            assert_same(one, (expected[0][row : row + 1], expected[1][row : row + 1]))
+
+
+def test_topk_merges_pieces_of_the_items_that_are_smaller_than_k(rng):
+    queries, items = whole_numbers(rng, (1, 64)), whole_numbers(rng, (20_000, 64))
+    expected = reference.top_k(queries @ items.T, 15_000)
+    for simd in _core.available_simd():
+        assert_same(topk(Backend(8, simd), queries, items, 15_000), expected)
+
+
+def test_topk_scores_do_not_depend_on_the_list_of_candidates(backend, rng):
+    queries, items = rng.standard_normal((5, 20)), rng.standard_normal((400, 20))
+    ids, scores = topk(backend, queries, items, 400)
+    allow = np.sort(rng.choice(400, 150, replace=False))
+    some_ids, some_scores = topk(backend, queries, items, 150, allow=allow)
+    for row in range(5):
+        kept = np.isin(ids[row], allow)
+        assert_array_equal(some_ids[row], ids[row][kept])
+        assert_array_equal(some_scores[row], scores[row][kept])
+
+
+@given(st.data())
+def test_topk_scores_matches_reference_for_any_input(data):
+    n, m = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 600))
+    values = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.0, np.nan, np.inf, -np.inf, 1e-45, 3.4e38])
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    choices = np.array(data.draw(st.lists(values, min_size=1, max_size=6)), np.float32)
+    scores = rng.choice(choices, (n, m))
+    k = data.draw(st.integers(1, m + 3))
+    exclude = data.draw(st.none() | st.just(reference.random_csr(rng, (n, m))))
+    deny = data.draw(st.none() | st.lists(st.integers(0, m - 1), unique=True).map(sorted))
+    allow = data.draw(st.none() | st.lists(st.integers(0, m - 1), unique=True).map(sorted))
+    for simd in _core.available_simd():
+        assert_same(
+            topk_scores(Backend(1, simd), scores, k, exclude, deny, allow),
+            reference.top_k(scores, k, exclude, deny, allow),
+        )
+
+
+@given(st.data())
+def test_topk_matches_reference_for_any_input(data):
+    n, m, d = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 200)), data.draw(st.integers(1, 20))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    queries, items = whole_numbers(rng, (n, d)), whole_numbers(rng, (m, d))
+    k = data.draw(st.integers(1, m + 3))
+    exclude = data.draw(st.none() | st.just(reference.random_csr(rng, (n, m))))
+    deny = data.draw(st.none() | st.lists(st.integers(0, m - 1), unique=True).map(sorted))
+    allow = data.draw(st.none() | st.lists(st.integers(0, m - 1), unique=True).map(sorted))
+    n_threads = data.draw(st.integers(1, 3))
+    for simd in _core.available_simd():
+        assert_same(
+            topk(Backend(n_threads, simd), queries, items, k, exclude, deny, allow),
+            reference.top_k(queries @ items.T, k, exclude, deny, allow),
+        )
+
+
+def test_topk_refuses_wrong_shapes_and_lists(backend):
+    queries, items = np.ones((2, 3)), np.ones((4, 3))
+    with pytest.raises(ValueError, match="topk: queries has 3 columns but items has 2 columns"):
+        topk(backend, queries, np.ones((4, 2)), 1)
+    with pytest.raises(ValueError, match="topk: ids must have at least one column"):
+        topk(backend, queries, items, 0)
+    with pytest.raises(ValueError, match="topk: exclude has 1 rows but queries has 2 rows"):
+        topk(backend, queries, items, 1, CSR.from_arrays([0, 0], [], [], (1, 4)))
+    with pytest.raises(ValueError, match="topk: exclude has 5 columns but the catalogue has 4 items"):
+        topk(backend, queries, items, 1, CSR.from_arrays([0, 0, 0], [], [], (2, 5)))
+    with pytest.raises(ValueError, match=r"topk: deny must rise strictly inside \[0, 4\), got 4"):
+        topk(backend, queries, items, 1, deny=[4])
+    with pytest.raises(ValueError, match=r"topk: allow must rise strictly inside \[0, 4\), got 1"):
+        topk(backend, queries, items, 1, allow=[2, 1])
+    with pytest.raises(ValueError, match=r"topk_scores: allow must rise strictly inside \[0, 4\), got -1"):
+        topk_scores(backend, np.ones((2, 4)), 1, allow=[-1])
+
+
+def test_topk_refuses_wrong_dtypes(backend):
+    scores = backend.asarray(np.ones((2, 4)))
+    with pytest.raises(TypeError):
+        backend.kernels.topk_scores(
+            backend.context, scores, None, None, None, backend.empty((2, 1), np.int64), backend.empty((2, 1))
+        )
+    with pytest.raises(TypeError):
+        backend.kernels.topk(
+            backend.context,
+            scores.astype(np.float64),
+            scores,
+            None,
+            None,
+            None,
+            backend.empty((2, 1), np.int32),
+            backend.empty((2, 1)),
+        )

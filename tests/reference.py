@@ -1,0 +1,42 @@
+"""The specification of every kernel: a few lines of float64 NumPy each."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from likewise.data import CSR
+
+
+def random_csr(
+    rng: np.random.Generator, shape: tuple[int, int], density: float = 0.2, *, empty_rows: bool = True
+) -> CSR:
+    """A random matrix with values in 1..5; with `empty_rows` some rows are empty."""
+    present = rng.random(shape) < density * 2 * rng.random((shape[0], 1))
+    if empty_rows:
+        present[rng.random(shape[0]) < 0.1] = False
+    offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
+    indices = np.nonzero(present)[1].astype(np.int32)
+    return CSR(offsets, indices, rng.integers(1, 6, indices.size).astype(np.float32), shape)
+
+
+def top_k(
+    scores: npt.NDArray[np.floating],
+    k: int,
+    exclude: CSR | None = None,
+    deny: npt.ArrayLike | None = None,
+    allow: npt.ArrayLike | None = None,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.floating]]:
+    """The k best of each row: score descending, then smaller id; NaN and -inf are no candidates."""
+    ids, best = np.full((len(scores), k), -1, np.int32), np.full((len(scores), k), -np.inf, scores.dtype)
+    for row, row_scores in enumerate(scores):
+        candidate = row_scores > -np.inf
+        if allow is not None:
+            candidate &= np.isin(np.arange(len(row_scores)), allow)
+        if deny is not None:
+            candidate &= ~np.isin(np.arange(len(row_scores)), deny)
+        if exclude is not None:
+            candidate[exclude.row(row)[0]] = False
+        order = [i for i in np.lexsort((np.arange(len(row_scores)), -row_scores)) if candidate[i]][:k]
+        ids[row, : len(order)], best[row, : len(order)] = order, row_scores[order]
+    return ids, best

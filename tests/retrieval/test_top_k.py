@@ -1,0 +1,85 @@
+"""top_k and top_k_scores: blocks, id lists and errors; what is selected is the kernel tests' matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import reference
+from likewise.retrieval import _top_k, top_k, top_k_scores
+
+
+@pytest.fixture
+def vectors(rng):
+    return rng.integers(-2, 3, (50, 6)).astype(np.float32), rng.integers(-2, 3, (80, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_top_k_does_not_depend_on_its_blocks(backend, rng, vectors, monkeypatch, verbose, capsys):
+    queries, items = vectors
+    exclude = reference.random_csr(rng, (50, 80))
+    expected = reference.top_k(queries @ items.T, 9, exclude)
+    whole = top_k(backend, queries, items, 9, exclude, verbose=verbose)
+    assert capsys.readouterr().err == ""  # one block needs no bar
+    monkeypatch.setattr(_top_k, "_MIN_BLOCK_ROWS", 7)
+    monkeypatch.setattr(_top_k, "_BLOCK_PRODUCTS", 1)
+    blocks = top_k(backend, queries, items, 9, exclude, verbose=verbose)
+    assert ("Ranking" in capsys.readouterr().err) == verbose
+    for ids, scores in (whole, blocks):
+        assert_array_equal(ids, expected[0])
+        assert_array_equal(scores, expected[1])
+
+
+def test_top_k_takes_any_order_layout_and_dtype(backend, rng, vectors):
+    queries, items = vectors
+    expected = reference.top_k(queries @ items.T, 5, None, [3, 4], [4, 5, 70])
+    fortran, strided = np.asfortranarray(queries.astype(np.float64)), np.repeat(items, 2, axis=0)[::2]
+    ids, scores = top_k(backend, fortran, strided, 5, deny=(4, 3, 3), allow=np.array([70, 5, 4, 5], np.uint8))
+    assert ids.dtype == np.int32
+    assert scores.dtype == np.float32
+    assert_array_equal(ids, expected[0])
+    assert_array_equal(scores, expected[1])
+
+
+def test_top_k_reads_read_only_arrays(backend, vectors):
+    for array in vectors:
+        array.flags.writeable = False
+    assert top_k(backend, *vectors, 3)[0].shape == (50, 3)
+
+
+def test_top_k_scores_asks_for_blocks_and_checks_them(backend, rng, vectors, monkeypatch):
+    queries, items = vectors
+    scores = queries @ items.T
+    exclude = reference.random_csr(rng, (50, 80))
+    asked = []
+
+    def score_rows(rows):
+        asked.append(rows)
+        return scores[rows].astype(np.float64)
+
+    monkeypatch.setattr(_top_k, "_BLOCK_SCORES", 80 * 12)
+    ids, best = top_k_scores(backend, score_rows, 50, 80, 9, exclude, deny=[1], allow=range(40))
+    expected = reference.top_k(scores, 9, exclude, [1], np.arange(40))
+    assert_array_equal(ids, expected[0])
+    assert_array_equal(best, expected[1])
+    assert asked == [slice(0, 12), slice(12, 24), slice(24, 36), slice(36, 48), slice(48, 50)]
+    with pytest.raises(ValueError, match=r"Foo: the scores of 12 queries must have shape \(12, 79\), got \(12, 80\)"):
+        top_k_scores(backend, score_rows, 50, 79, 9, subject="Foo")
+
+
+@pytest.mark.parametrize("name", ["deny", "allow"])
+def test_top_k_refuses_bad_ids(backend, vectors, name):
+    with pytest.raises(IndexError, match=rf"top_k: {name}: item 80 is outside \[0, 80\)"):
+        top_k(backend, *vectors, 3, **{name: [3, 80]})
+    with pytest.raises(IndexError, match=rf"top_k: {name}: item -1 is outside \[0, 80\)"):
+        top_k(backend, *vectors, 3, **{name: [-1]})
+    with pytest.raises(TypeError, match=f"top_k: {name}: item must be integers, got float64"):
+        top_k(backend, *vectors, 3, **{name: [0.5]})
+
+
+def test_top_k_refuses_bad_k(backend, vectors):
+    with pytest.raises(ValueError, match="top_k: k must be >= 1, got 0"):
+        top_k(backend, *vectors, 0)
+    with pytest.raises(TypeError, match=r"top_k: k must be an integer, got 2\.5"):
+        top_k(backend, *vectors, 2.5)
