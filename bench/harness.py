@@ -186,6 +186,13 @@ def limit_threads(threads: int, blas_threads: int | None = None) -> Iterator[Non
 # --- the machine and the code ----------------------------------------------------------------------------------------
 
 
+def isa() -> str:
+    """The instruction set that likewise's kernels use here (``LIKEWISE_SIMD`` can force one)."""
+    from likewise._backend import simd_in_use
+
+    return simd_in_use()
+
+
 def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
 
@@ -345,7 +352,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def resident_bytes(field: str = "VmHWM") -> int:
     """Resident memory of this process: its peak (``VmHWM``) or the present (``VmRSS``).
 
-    ``getrusage`` is of no use here: on Linux a child starts with the peak of the process that started it.
+    Linux only. ``getrusage`` is of no use here: a child starts with the peak of the process that started it.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
@@ -353,10 +360,10 @@ def resident_bytes(field: str = "VmHWM") -> int:
     raise RuntimeError(f"resident_bytes: /proc/self/status has no field {field}")
 
 
-def run_in_subprocess(function: str, threads: int, blas_threads: int | None = None, **arguments: Any) -> dict[str, Any]:
+def run_in_subprocess(
+    function: str, arguments: Mapping[str, Any], threads: int, blas_threads: int | None = None
+) -> dict[str, Any]:
     """Call ``module:function`` with ``arguments`` in a new process and return the mapping that it returns.
-
-    The process also reports ``peak_rss``, its peak of resident memory in bytes.
 
     Raises
     ------
@@ -374,8 +381,7 @@ def run_in_subprocess(function: str, threads: int, blas_threads: int | None = No
 
 def _main(function: str, arguments: str) -> None:
     module, _, name = function.partition(":")
-    answer = getattr(importlib.import_module(module), name)(**json.loads(arguments))
-    print(json.dumps({**answer, "peak_rss": resident_bytes()}))
+    print(json.dumps(getattr(importlib.import_module(module), name)(**json.loads(arguments))))
 
 
 if __name__ == "__main__":

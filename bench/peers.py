@@ -54,10 +54,10 @@ class Problem:
     threads: int = 2
     seed: int = 0
 
-    def with_values(self, values: npt.NDArray[np.float32]) -> sp.csr_matrix:
-        """The same pattern with other values; the pattern is shared, not copied."""
-        pattern = self.matrix
-        return sp.csr_matrix((values.astype(np.float32), pattern.indices, pattern.indptr), shape=pattern.shape)
+
+def weighted(pattern: sp.csr_matrix, values: npt.NDArray[np.float32]) -> sp.csr_matrix:
+    """``pattern`` with other values; ids and offsets are shared, not copied."""
+    return sp.csr_matrix((values.astype(np.float32), pattern.indices, pattern.indptr), shape=pattern.shape)
 
 
 class Contestant(ABC):
@@ -78,6 +78,12 @@ class Contestant(ABC):
     def factors(self) -> Factors:
         """User and item factors after the epochs so far."""
 
+    def train(self, epochs: int) -> Factors:
+        """Train for ``epochs`` more and return the factors."""
+        for _ in range(epochs):
+            self.epoch()
+        return self.factors()
+
     @classmethod
     def version(cls) -> str:
         """Version of the installed library."""
@@ -85,8 +91,54 @@ class Contestant(ABC):
 
     @classmethod
     @abstractmethod
-    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:
         """One ordinary ``fit`` on a scipy CSR matrix as a user would write it, for the memory it takes."""
+
+
+class FoldsIn(Contestant):
+    """A model that finds the factors of users it has not seen, by exact solves."""
+
+    @abstractmethod
+    def prepare(self, new_users: sp.csr_matrix) -> sp.csr_matrix:
+        """``new_users``, stored values r, as the library wants it; not part of what is timed."""
+
+    @abstractmethod
+    def transform(self, prepared: sp.csr_matrix) -> npt.NDArray[Any]:
+        """Factors of new users, shape (n_users, factors)."""
+
+
+class ByDifference(Contestant):
+    """A model whose fit is neither watched nor continued.
+
+    An epoch's seconds are a difference, [fit(1 + n epochs) - fit(1 epoch)] / n, and `factors` comes from one more fit
+    with as many epochs as were asked for.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.epochs_run = 0
+        # Enough epochs for the difference to stand out of the noise of a small matrix.
+        self._epochs_timed = 3 if problem.matrix.nnz > 2_000_000 else 10
+
+    @abstractmethod
+    def fit(self, iterations: int) -> Factors:
+        """Train from the start; user and item factors."""
+
+    def epoch(self) -> float:
+        self.epochs_run += 1
+        start = time.perf_counter()
+        self.fit(1)
+        middle = time.perf_counter()
+        self.fit(1 + self._epochs_timed)
+        end = time.perf_counter()
+        return ((end - middle) - (middle - start)) / self._epochs_timed
+
+    def factors(self) -> Factors:
+        return self.fit(self.epochs_run)
+
+    def train(self, epochs: int) -> Factors:
+        self.epochs_run += epochs
+        return self.factors()
 
 
 def _require(module: str, distribution: str) -> ModuleType:
@@ -98,7 +150,7 @@ def _require(module: str, distribution: str) -> ModuleType:
         raise PeerUnavailableError(f"{distribution} cannot be imported ({error}); install the `bench` extra") from error
 
 
-class Implicit(Contestant):
+class Implicit(FoldsIn):
     """implicit: a stored value is the whole confidence, so it is given 1 + alpha·r.
 
     Its README asks for ``OPENBLAS_NUM_THREADS=1``. Seconds are those that ``fit`` reports to its callback, which leave
@@ -111,7 +163,7 @@ class Implicit(Contestant):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self._confidence = problem.with_values(1 + problem.alpha * problem.matrix.data)
+        self._confidence = self.prepare(problem.matrix)
         with limit_threads(problem.threads, self.blas_threads):
             self._model = self._make(problem.factors, 1, problem.threads, problem.regularization, problem.seed)
 
@@ -137,10 +189,19 @@ class Implicit(Contestant):
     def factors(self) -> Factors:
         return self._model.user_factors, self._model.item_factors
 
+    def prepare(self, new_users: sp.csr_matrix) -> sp.csr_matrix:
+        return weighted(new_users, 1 + self.problem.alpha * new_users.data)
+
+    def transform(self, prepared: sp.csr_matrix) -> npt.NDArray[Any]:
+        factors: npt.NDArray[Any] = self._model.recalculate_user(np.arange(prepared.shape[0]), prepared)
+        return factors
+
     @classmethod
-    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:
         with limit_threads(threads, cls.blas_threads):
-            cls._make(factors, iterations, threads, 0.01, 0).fit(matrix, show_progress=False)
+            model = cls._make(factors, iterations, threads, 0.01, 0)
+            model.fit(matrix, show_progress=False)
+        return model.user_factors, model.item_factors
 
 
 class ImplicitCG(Implicit):
@@ -157,7 +218,7 @@ class ImplicitCholesky(Implicit):
     use_cg = False
 
 
-class Irspack(Contestant):
+class Irspack(FoldsIn):
     """irspack's ``IALSTrainer``: its ORIGINAL loss has confidence alpha0 + x, so alpha0 = 1 and x = alpha·r.
 
     A row's regularization is reg · (row's entries + alpha0 · n_items) ** nu, so nu = 0 makes it plain.
@@ -168,15 +229,14 @@ class Irspack(Contestant):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        values = problem.with_values(problem.alpha * problem.matrix.data)
-        self._trainer, self._solver = self._make(
-            values, problem.factors, problem.threads, problem.regularization, problem.seed
+        self._trainer = self._make_trainer(
+            self.prepare(problem.matrix), problem.factors, problem.regularization, problem.seed
         )
+        self._solver = self._make_solver(self.solver, problem.threads)
+        self._exact = self._make_solver("CHOLESKY", problem.threads)
 
     @classmethod
-    def _make(
-        cls, values: sp.csr_matrix, factors: int, threads: int, regularization: float, seed: int
-    ) -> tuple[Any, Any]:
+    def _make_trainer(cls, values: sp.csr_matrix, factors: int, regularization: float, seed: int) -> Any:
         core = _require("irspack.recommenders._ials_core", cls.distribution)
         config = (
             core.IALSModelConfigBuilder()
@@ -189,16 +249,20 @@ class Irspack(Contestant):
             .set_random_seed(seed)
             .build()
         )
-        solver = (
+        return core.IALSTrainer(config, values)
+
+    @classmethod
+    def _make_solver(cls, solver: str, threads: int) -> Any:
+        core = _require("irspack.recommenders._ials_core", cls.distribution)
+        return (
             core.IALSSolverConfigBuilder()
             .set_n_threads(threads)
-            .set_solver_type(getattr(core.SolverType, cls.solver))
+            .set_solver_type(getattr(core.SolverType, solver))
             .set_max_cg_steps(3)
             .set_ialspp_iteration(1)
             .set_ialspp_subspace_dimension(64)
             .build()
         )
-        return core.IALSTrainer(config, values), solver
 
     def epoch(self) -> float:
         with limit_threads(self.problem.threads):
@@ -209,11 +273,19 @@ class Irspack(Contestant):
     def factors(self) -> Factors:
         return self._trainer.user, self._trainer.item
 
+    def prepare(self, new_users: sp.csr_matrix) -> sp.csr_matrix:
+        return weighted(new_users, self.problem.alpha * new_users.data)
+
+    def transform(self, prepared: sp.csr_matrix) -> npt.NDArray[Any]:
+        factors: npt.NDArray[Any] = self._trainer.transform_user(prepared, self._exact)
+        return factors
+
     @classmethod
-    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
-        trainer, solver = cls._make(matrix, factors, threads, 0.01, 0)
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:
+        trainer, solver = cls._make_trainer(matrix, factors, 0.01, 0), cls._make_solver(cls.solver, threads)
         for _ in range(iterations):
             trainer.step(solver)
+        return trainer.user, trainer.item
 
 
 class IrspackCG(Irspack):
@@ -237,27 +309,20 @@ class IrspackIALSPP(Irspack):
     solver = "IALSPP"
 
 
-class Cmfrec(Contestant):
-    """cmfrec's ``CMF_implicit``: confidence 1 + alpha·x, plain regularization.
-
-    A fit can neither be watched nor continued, so an epoch's seconds are a difference, [fit(1 + n) - fit(1)] / n, and
-    `factors` comes from one more fit with as many epochs as were asked for. Its options for speed are set.
-    """
+class Cmfrec(ByDifference):
+    """cmfrec's ``CMF_implicit``: confidence 1 + alpha·x, plain regularization; its options for speed are set."""
 
     distribution = "cmfrec"
     use_cg: ClassVar[bool]
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
+        _require("cmfrec", self.distribution)
         self._regularization = problem.regularization
         self._values = self._map_objective(problem).tocoo()
-        self._epochs_run = 0
-        # Enough epochs for the difference to stand out of the noise of a small matrix.
-        self._epochs_timed = 3 if problem.matrix.nnz > 2_000_000 else 10
-        _require("cmfrec", self.distribution)
 
     def _map_objective(self, problem: Problem) -> sp.csr_matrix:
-        return problem.with_values(problem.alpha * problem.matrix.data)
+        return weighted(problem.matrix, problem.alpha * problem.matrix.data)
 
     @classmethod
     def _make(cls, factors: int, iterations: int, threads: int, regularization: float, seed: int) -> Any:
@@ -275,29 +340,18 @@ class Cmfrec(Contestant):
             random_state=seed + 1,
         )
 
-    def _fit(self, iterations: int) -> Any:
+    def fit(self, iterations: int) -> Factors:
         problem = self.problem
         model = self._make(problem.factors, iterations, problem.threads, self._regularization, problem.seed)
         with limit_threads(problem.threads, self.blas_threads):
-            return model.fit(self._values)
-
-    def epoch(self) -> float:
-        self._epochs_run += 1
-        start = time.perf_counter()
-        self._fit(1)
-        middle = time.perf_counter()
-        self._fit(1 + self._epochs_timed)
-        end = time.perf_counter()
-        return ((end - middle) - (middle - start)) / self._epochs_timed
-
-    def factors(self) -> Factors:
-        model = self._fit(self._epochs_run)
+            model.fit(self._values)
         return model.A_, model.B_
 
     @classmethod
-    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> None:
+    def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:
         with limit_threads(threads, cls.blas_threads):
-            cls._make(factors, iterations, threads, 0.01, 0).fit(matrix.tocoo())
+            model = cls._make(factors, iterations, threads, 0.01, 0).fit(matrix.tocoo())
+        return model.A_, model.B_
 
 
 class CmfrecCholesky(Cmfrec):
@@ -328,10 +382,10 @@ class CmfrecCG(Cmfrec):
             )
         self._target = float((values[0] - 1) / (values[0] + 1))
         self._regularization = problem.regularization * self._target
-        return problem.with_values(values - 1)
+        return weighted(problem.matrix, values - 1)
 
-    def factors(self) -> Factors:
-        x, y = super().factors()
+    def fit(self, iterations: int) -> Factors:
+        x, y = super().fit(iterations)
         scale = np.float32(self._target**-0.5)
         return x * scale, y * scale
 

@@ -120,14 +120,15 @@ def test_limit_threads_reaches_libraries_and_children_and_is_undone() -> None:
 def touch_memory(mebibytes: int) -> dict[str, object]:
     """Child of the next test: holds some memory for a moment and reports its limits."""
     np.ones(mebibytes * 2**17).sum()
-    return {"threads": os.environ["OMP_NUM_THREADS"], "blas": os.environ["OPENBLAS_NUM_THREADS"]}
+    variables = {"threads": os.environ["OMP_NUM_THREADS"], "blas": os.environ["OPENBLAS_NUM_THREADS"]}
+    return {"peak_rss": harness.resident_bytes(), **variables}
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from /proc")
 def test_peak_memory_is_the_childs_own() -> None:
     ballast = np.ones(300 * 2**17)  # 300 MiB here, which must not show there
     peaks = {
-        size: harness.run_in_subprocess("tests.bench.test_harness:touch_memory", 2, 1, mebibytes=size)
+        size: harness.run_in_subprocess("tests.bench.test_harness:touch_memory", {"mebibytes": size}, 2, 1)
         for size in (1, 150)
     }
     assert (peaks[1]["threads"], peaks[1]["blas"]) == ("2", "1")
@@ -139,4 +140,4 @@ def test_peak_memory_is_the_childs_own() -> None:
 
 def test_a_child_that_fails_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="test_harness:absent failed with 1"):
-        harness.run_in_subprocess("tests.bench.test_harness:absent", 1)
+        harness.run_in_subprocess("tests.bench.test_harness:absent", {}, 1)

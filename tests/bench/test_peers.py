@@ -39,12 +39,7 @@ def _converged(peer: type[peers.Contestant], problem: peers.Problem, epochs: int
         contestant = peer(problem)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
-    if isinstance(contestant, peers.Cmfrec):
-        contestant._epochs_run = epochs  # it fits anew each time: one fit of all epochs instead of one per epoch
-    else:
-        for _ in range(epochs):
-            assert contestant.epoch() > 0
-    return contestant.factors()
+    return contestant.train(epochs)
 
 
 def _half_sweep(confidence: Dense, preference: Dense, y: Dense) -> Dense:
@@ -89,6 +84,34 @@ def test_peer_gives_stored_values_their_weight(peer: type[peers.Contestant], mat
     checked = {"regularization": REGULARIZATION, "alpha": 1.5, "rtol": 5e-3}
     datasets.check_als_rows(x, weighted, y, **checked)
     datasets.check_als_rows(y, weighted.T.tocsr(), x, **checked)
+
+
+@pytest.mark.parametrize("peer", [peers.ImplicitCG, peers.IrspackCG], ids=lambda peer: peer.name)
+def test_peer_folds_new_users_in(peer: type[peers.FoldsIn], matrix: sp.csr_matrix) -> None:
+    problem = peers.Problem(matrix, FACTORS, REGULARIZATION, ALPHA, threads=1)
+    try:
+        contestant = peer(problem)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _, y = contestant.train(3)
+    new = matrix[::-1].tocsr()[:17]
+    found = contestant.transform(contestant.prepare(new))
+    datasets.check_als_rows(found, new, y, regularization=REGULARIZATION, alpha=ALPHA)
+
+
+@pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
+def test_an_epoch_takes_time_and_counts(peer: type[peers.Contestant]) -> None:
+    dense = np.random.default_rng(0).random((600, 400)) < 0.2
+    matrix = sp.csr_matrix(dense, dtype=np.float32)
+    try:
+        contestant = peer(peers.Problem(matrix, 16, REGULARIZATION, ALPHA, threads=1))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    assert contestant.epoch() > 0
+    one = datasets.als_loss(*contestant.factors(), matrix, regularization=REGULARIZATION, alpha=ALPHA)
+    assert contestant.epoch() > 0
+    two = datasets.als_loss(*contestant.factors(), matrix, regularization=REGULARIZATION, alpha=ALPHA)
+    assert two < one
 
 
 def test_implicit_reports_the_same_loss(matrix: sp.csr_matrix) -> None:

@@ -1,0 +1,258 @@
+"""Tables and plots of the kept rows: likewise beside its peers, also where a peer wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench import harness
+
+Row = Mapping[str, Any]
+Column = tuple[str, Callable[[Row], str]]
+
+# Losses that differ by less than this share of themselves are called equal.
+_EQUAL_LOSS = 1e-4
+
+
+class Key(NamedTuple):
+    """What rows must share to be compared."""
+
+    bench: str
+    dataset: str
+    k: int
+    threads: int
+
+
+class Lost(NamedTuple):
+    """A peer ahead of likewise in something."""
+
+    key: Key
+    peer: str
+    what: str
+
+
+_TITLES = {
+    "als_epoch": (
+        "Implicit ALS: an epoch",
+        "Seconds of one epoch (both half-sweeps) and the training loss after the same number of epochs, set-up left "
+        "out. The objective is the same for all: confidence 1 + alpha·r, plain L2 regularization; the loss is "
+        "recomputed in float64 from everybody's factors, and lower is better.",
+    ),
+    "als_half_sweep": (
+        "Implicit ALS: the kernel",
+        "One half-sweep over the users, with the rows held against their normal equations in float64.",
+    ),
+    "als_memory": (
+        "Implicit ALS: memory",
+        "Peak of resident memory of a process that loads a scipy CSR matrix and fits a model to it.",
+    ),
+    "fold_in": ("Fold-in: many users", "Factors of new users, found in one call with the items held fixed."),
+    "fold_in_one": ("Fold-in: one user", "The same for one user a call, through Python."),
+}
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def _share(row: Row) -> str:
+    share = row.get("share_of_ceiling")
+    return "–" if share is None else f"{_percent(share)} of {row['ceiling']}"
+
+
+def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
+    """Columns of a table, without those that are empty for every row."""
+    time_column: Column = ("seconds", lambda row: _number(row["seconds"]))
+    if bench == "fold_in_one":
+        time_column = ("µs a user", lambda row: _number(row["seconds"] * 1e6))
+    columns: list[Column] = [
+        ("contestant", lambda row: row["contestant"]),
+        ("version", lambda row: row["version"] or "–"),
+        time_column,
+        ("spread", lambda row: _percent(row["spread"])),
+        ("× likewise", lambda row: _ratio(row, rows, "seconds")),
+        ("users/s", lambda row: _number(row["n_users"] / row["seconds"]) if bench == "fold_in" else "–"),
+        ("loss", lambda row: _number(row.get("loss"), 5)),
+        ("epochs", lambda row: _number(row.get("epochs"))),
+        ("peak MB", lambda row: _number(row.get("peak_rss_mb"))),
+        ("MB × likewise", lambda row: _ratio(row, rows, "peak_rss_mb")),
+        ("GFLOP/s", lambda row: _number(row["gflops"])),
+        ("GB/s", lambda row: _number(row["gbs"])),
+        ("share of ceiling", _share),
+    ]
+    return [column for column in columns if any(column[1](row) != "–" for row in rows)]
+
+
+def is_ours(row: Row) -> bool:
+    """Whether a row is likewise's own."""
+    return str(row["contestant"]).startswith("likewise")
+
+
+def counterpart(row: Row, rows: Iterable[Row]) -> Row | None:
+    """The row of likewise that a peer's row is compared with: exact solves with exact solves, else the default."""
+    ours = {other["contestant"]: other for other in rows if is_ours(other)}
+    if "Cholesky" in row["contestant"] and "likewise Cholesky" in ours:
+        return ours["likewise Cholesky"]
+    return ours.get("likewise") or next(iter(ours.values()), None)
+
+
+def _ratio(row: Row, rows: Sequence[Row], field: str) -> str:
+    other = counterpart(row, rows)
+    if other is None or row.get(field) is None or other.get(field) is None:
+        return "–"
+    return f"{row[field] / other[field]:.2f}"
+
+
+def latest(rows: Iterable[Row]) -> dict[Key, list[Row]]:
+    """For every comparison the rows of its last run, of one that likewise took part in where there is any."""
+    runs: dict[Key, dict[str, list[Row]]] = {}
+    for row in rows:
+        key = Key(row["bench"], row["dataset"], row["k"], row["threads"])
+        runs.setdefault(key, {}).setdefault(row["run"], []).append(row)
+    return {
+        key: max(by_run.values(), key=lambda group: (any(map(is_ours, group)), group[0]["run"]))
+        for key, by_run in sorted(runs.items())
+    }
+
+
+def lost(groups: Mapping[Key, Sequence[Row]]) -> list[Lost]:
+    """Every comparison in which a peer is faster, takes less memory, or ends with a lower loss."""
+    found = []
+    for key, rows in groups.items():
+        for row in rows:
+            ours = counterpart(row, rows)
+            if is_ours(row) or ours is None:
+                continue
+            if key.bench == "als_memory":
+                if row["peak_rss_mb"] < ours["peak_rss_mb"]:
+                    found.append(Lost(key, row["contestant"], f"{row['peak_rss_mb']} MB to {ours['peak_rss_mb']} MB"))
+                continue
+            if row["seconds"] < ours["seconds"]:
+                times = f"{_number(row['seconds'])} s to {_number(ours['seconds'])} s"
+                found.append(Lost(key, row["contestant"], f"{times} of {ours['contestant']}"))
+            if row.get("loss") is not None and row["loss"] < ours["loss"] * (1 - _EQUAL_LOSS):
+                losses = f"loss {_number(row['loss'], 5)} to {_number(ours['loss'], 5)}"
+                found.append(Lost(key, row["contestant"], f"{losses} of {ours['contestant']}"))
+    return found
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of one comparison as a Markdown table, fastest first."""
+    ordered = sorted(rows, key=lambda row: row["seconds"])
+    columns = _columns(ordered[0]["bench"], ordered)
+    lines = [[title for title, _ in columns]] + [[cell(row) for _, cell in columns] for row in ordered]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    text = [f"| {' | '.join(line)} |" for line in padded]
+    rule = "|" + "|".join("-" * (width + 1) + (":" if i > 1 else "-") for i, width in enumerate(widths)) + "|"
+    return "\n".join([text[0], rule, *text[1:]])
+
+
+def _where(rows: Sequence[Row]) -> str:
+    row = rows[0]
+    isa = next((r["isa"] for r in rows if r.get("isa")), None)
+    parts = [row["cpu"], row["machine"], isa and f"likewise on {isa}", f"commit {row['commit']}", row["run"][:10]]
+    measured = f"median of {len(row['samples'])} after a warm-up of {row['warmup']}"
+    return "; ".join([*filter(None, parts), measured])
+
+
+def read_all(results: Path = harness.RESULTS) -> list[dict[str, Any]]:
+    """All kept rows but the ceilings."""
+    return [row for path in sorted(results.glob("*.jsonl")) if path.stem != "roof" for row in harness.read_rows(path)]
+
+
+def latest_ceilings(rows: Iterable[Row]) -> list[Row]:
+    """The last row of every ceiling and number of threads, on the CPU measured last."""
+    ordered = sorted(rows, key=lambda row: row["date"])
+    newest = {(row["contestant"], row["threads"]): row for row in ordered if row["cpu"] == ordered[-1]["cpu"]}
+    return list(newest.values())
+
+
+def markdown(results: Path = harness.RESULTS) -> str:
+    """The page ``docs/benchmarks.md``."""
+    groups = latest(read_all(results))
+    lines = [
+        "# Benchmarks",
+        "",
+        "Generated by `python -m bench.run report` from the rows in `bench/results/`; not edited by hand.",
+        "",
+        "Contestants take turns in one process, with equal threads; a row is kept only if the answer passed its check.",
+        "Times are medians, the spread is (slowest − fastest) / median, and gaps smaller than the spreads are not",
+        "resolved. × likewise is a contestant's figure divided by likewise's: above 1, likewise is ahead. Exact",
+        "solvers are compared with likewise's exact solver.",
+        "",
+        "## Where a peer wins",
+        "",
+    ]
+    behind = lost(groups)
+    lines += [f"- {_TITLES[at.bench][0]}, {_describe(at)}: {peer}, {what}" for at, peer, what in behind]
+    lines += [] if behind else ["In none of the comparisons below."]
+    ceilings = latest_ceilings(harness.read_rows(results / "roof.jsonl"))
+    if ceilings:
+        lines += ["", "## What the machine allows", "", _where(ceilings), "", *_ceiling_table(ceilings)]
+    for bench, (title, text) in _TITLES.items():
+        chosen = {key: rows for key, rows in groups.items() if key.bench == bench}
+        if chosen:
+            lines += ["", f"## {title}", "", text]
+        for key, rows in chosen.items():
+            lines += ["", f"### {_describe(key)}", "", _where(rows), "", table(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _describe(key: Key) -> str:
+    return f"{key.dataset}, k = {key.k}, {key.threads} thread{'s' * (key.threads > 1)}"
+
+
+def _ceiling_table(rows: Sequence[Row]) -> list[str]:
+    threads = sorted({row["threads"] for row in rows})
+    cells = {(row["contestant"], row["threads"]): row for row in rows}
+    lines = ["| ceiling | " + " | ".join(f"{n} thread{'s' * (n > 1)}" for n in threads) + " |"]
+    names = dict.fromkeys(row["contestant"] for row in rows)
+    rates = [f"| {name} | " + " | ".join(_rate(cells.get((name, n))) for n in threads) + " |" for name in names]
+    return [*lines, "|---|" + "---:|" * len(threads), *rates]
+
+
+def _rate(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    return f"{_number(row['gflops'])} GFLOP/s" if row["gflops"] is not None else f"{_number(row['gbs'])} GB/s"
+
+
+def plot(groups: Mapping[Key, Sequence[Row]], path: Path) -> None:
+    """Bars of all comparisons of one bench, a panel each; likewise in colour. Needs matplotlib.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to plot.
+    """
+    if not groups:
+        raise ValueError("plot: no rows to plot; measure something first, see python -m bench.run --help")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.6 + sum(0.5 + 0.28 * len(rows) for rows in groups.values())), layout="constrained")
+    heights = [len(rows) + 1 for rows in groups.values()]
+    axes = figure.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (key, rows) in zip(axes, groups.items(), strict=True):
+        field, unit = ("peak_rss_mb", "MB") if key.bench == "als_memory" else ("seconds", "seconds")
+        ordered = sorted(rows, key=lambda row: row[field], reverse=True)
+        colours = ["tab:orange" if is_ours(row) else "tab:gray" for row in ordered]
+        bars = axis.barh([row["contestant"] for row in ordered], [row[field] for row in ordered], color=colours)
+        axis.bar_label(bars, [_number(row[field]) for row in ordered], padding=3, fontsize=8)
+        axis.set_title(f"{_TITLES[key.bench][0]}: {_describe(key)}", loc="left", fontsize=9)
+        axis.set_xlabel(unit, fontsize=8)
+        axis.margins(x=0.12)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The same rows give the same file: no date, no random ids.
+    with mpl.rc_context({"svg.hashsalt": "likewise"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,0 +1,210 @@
+"""The runner: ``python -m bench.run <what>``; measures, prints, keeps rows in ``bench/results/``, and reports."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import datasets, harness, peers, report
+
+DOCS = Path(__file__).parent.parent / "docs"
+_OUR_SOLVERS = ("auto", "cg", "cholesky", "ials++")
+
+
+def _contestants(args: argparse.Namespace) -> list[type[peers.Contestant]]:
+    from bench import ours
+
+    return [ours.OURS[solver] for solver in args.solvers] + peers.select(args.peers)
+
+
+def _keep(rows: Sequence[dict[str, Any]], keep: bool) -> None:
+    """Print rows as tables, and append them to the results unless that was declined."""
+    for key, group in report.latest(rows).items():
+        print(f"\n{key.bench}: {key.dataset}, k = {key.k}, {key.threads} threads\n{report.table(group)}", flush=True)
+    for bench in {row["bench"] for row in rows} if keep else ():
+        harness.append_rows([row for row in rows if row["bench"] == bench], harness.RESULTS / f"{bench}.jsonl")
+
+
+def _grid(args: argparse.Namespace, measure: Callable[[str, int], Sequence[dict[str, Any]]]) -> int:
+    """Measure every dataset and k in turn, keeping rows as they come; an absent dataset is named and passed over."""
+    absent = 0
+    for dataset in args.dataset:
+        try:
+            datasets.load_csr(dataset)
+        except datasets.DatasetUnavailableError as error:
+            print(f"{dataset} is left out: {error}", file=sys.stderr)
+            absent += 1
+            continue
+        for factors in args.factors:
+            _keep(measure(dataset, factors), args.keep)
+    return int(absent == len(args.dataset))
+
+
+def _roof(args: argparse.Namespace) -> int:
+    from bench import roof
+
+    rows = roof.run(tuple(args.threads), repeats=args.repeats, n=args.size, mebibytes=args.mebibytes)
+    print(roof.table(rows))
+    if args.keep:
+        harness.append_rows(rows, harness.RESULTS / "roof.jsonl")
+    return 0
+
+
+def _als(args: argparse.Namespace) -> int:
+    from bench import bench_als
+
+    run, contestants = harness.now(), _contestants(args)
+    return _grid(
+        args,
+        lambda dataset, factors: bench_als.run_epochs(
+            dataset,
+            factors,
+            contestants,
+            threads=args.threads,
+            repeats=args.repeats,
+            warmup=args.warmup,
+            regularization=args.regularization,
+            alpha=args.alpha,
+            run=run,
+        ),
+    )
+
+
+def _memory(args: argparse.Namespace) -> int:
+    from bench import bench_als
+
+    run, contestants = harness.now(), _contestants(args)
+    return _grid(
+        args,
+        lambda dataset, factors: bench_als.run_memory(
+            dataset, factors, contestants, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
+def _fold_in(args: argparse.Namespace) -> int:
+    from bench import bench_als, ours
+
+    run = harness.now()
+    # One of each library: all solve exactly here, whichever solver they were trained with.
+    wanted = peers.select(args.peers)
+    contestants: list[type[peers.FoldsIn]] = [ours.Likewise]
+    contestants += [peer for peer in (peers.ImplicitCG, peers.IrspackCG) if peer in wanted]
+    return _grid(
+        args,
+        lambda dataset, factors: bench_als.run_fold_in(
+            dataset,
+            factors,
+            contestants,
+            threads=args.threads,
+            repeats=args.repeats,
+            n_users=args.users,
+            n_entries=args.entries,
+            regularization=args.regularization,
+            alpha=args.alpha,
+            run=run,
+        ),
+    )
+
+
+def _half_sweep(args: argparse.Namespace) -> int:
+    from bench import bench_als
+
+    run = harness.now()
+    return _grid(
+        args,
+        lambda dataset, factors: bench_als.run_half_sweeps(
+            dataset, factors, args.solvers, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
+def _report(args: argparse.Namespace) -> int:
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(report.markdown(), encoding="utf-8")
+    print(f"wrote {args.out}")
+    return 0
+
+
+def _plot(args: argparse.Namespace) -> int:
+    groups = {key: rows for key, rows in report.latest(report.read_all()).items() if key.bench == args.bench}
+    report.plot(groups, args.out)
+    print(f"wrote {args.out}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m bench.run", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="what")
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about)
+        added.set_defaults(function=function)
+        return added
+
+    def measured(added: argparse.ArgumentParser, repeats: int) -> None:
+        added.add_argument("--repeats", type=int, default=repeats, help="measured rounds (default %(default)s)")
+        added.add_argument("--no-keep", dest="keep", action="store_false", help="print rows, but do not keep them")
+
+    def on_data(added: argparse.ArgumentParser, factors: Sequence[int]) -> None:
+        measured(added, 5)
+        added.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
+        added.add_argument("--factors", nargs="+", type=int, default=list(factors))
+        added.add_argument("--threads", type=int, default=2)
+
+    def against_peers(added: argparse.ArgumentParser, default: Sequence[str]) -> None:
+        added.add_argument("--solvers", nargs="*", default=["auto"], choices=_OUR_SOLVERS, help="of likewise")
+        added.add_argument("--peers", nargs="*", default=list(default), help="beginnings of names, as in 'irspack CG'")
+
+    def with_objective(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--regularization", type=float, default=0.01)
+        added.add_argument("--alpha", type=float, default=2.0, help="confidence is 1 + alpha * r")
+
+    roof = command("roof", _roof, "ceilings of this machine: matrix products, read, copy, random gather")
+    measured(roof, 7)
+    roof.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    roof.add_argument("--size", type=int, default=4096, help="side of the square matrices")
+    roof.add_argument("--mebibytes", type=int, default=1024, help="size of the arrays that are read and gathered from")
+
+    als = command("als", _als, "epochs of implicit ALS, with the loss, beside the peers")
+    on_data(als, (64, 128, 256))
+    against_peers(als, ("implicit CG", "irspack CG", "cmfrec CG"))
+    with_objective(als)
+    als.add_argument("--warmup", type=int, default=1, help="epochs run first and left out of the time")
+
+    memory = command("memory", _memory, "peak memory of a fit, each in a process of its own")
+    on_data(memory, (64,))
+    against_peers(memory, ("implicit CG",))
+
+    fold_in = command("fold-in", _fold_in, "factors of new users: many in one call, and one at a time")
+    on_data(fold_in, (128,))
+    fold_in.add_argument("--peers", nargs="*", default=["implicit", "irspack"])
+    fold_in.add_argument("--users", type=int, default=100_000)
+    fold_in.add_argument("--entries", type=int, default=20)
+    with_objective(fold_in)
+
+    half_sweep = command("half-sweep", _half_sweep, "the kernel als_half_sweep alone")
+    on_data(half_sweep, (64, 128, 256))
+    half_sweep.add_argument("--solvers", nargs="+", default=["cholesky", "cg"], choices=("cholesky", "cg", "block"))
+
+    page = command("report", _report, "write docs/benchmarks.md from the kept rows")
+    page.add_argument("--out", type=Path, default=DOCS / "benchmarks.md")
+
+    figure = command("plot", _plot, "plot the kept rows of one bench")
+    figure.add_argument("--bench", default="als_epoch")
+    figure.add_argument("--out", type=Path, default=Path("benchmarks.png"))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    args = _parser().parse_args(argv)
+    status: int = args.function(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""``pytest bench/``: small cases of every benchmark under pytest-benchmark, each with its answer checked."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench import bench_als, datasets, harness, memory, ours, peers, roof
+
+DATASET, FACTORS, THREADS = "synth-20k", 32, 2
+CONTESTANTS = [*ours.OURS.values(), *peers.PEERS]
+FOLDERS = [ours.Likewise, peers.ImplicitCG, peers.IrspackCG]
+
+pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed; install the `bench` extra")
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    with harness.limit_threads(THREADS, blas_threads=1):
+        yield
+
+
+def _started(contestant: type[peers.Contestant]) -> Any:
+    try:
+        return contestant(peers.Problem(datasets.load_csr(DATASET), FACTORS, threads=THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+
+
+def _run(benchmark: Any, case: harness.Case) -> None:
+    benchmark.pedantic(case.call, setup=case.setup, rounds=5, warmup_rounds=1)
+    benchmark.extra_info.update(case.verify(benchmark.name))
+
+
+@pytest.mark.parametrize("name", ["matmul_fp32", "matmul_bf16", "read", "copy", "gather"])
+def test_roof(benchmark: Any, name: str) -> None:
+    cases = roof.cases(THREADS, n=256, mebibytes=8)
+    if name not in cases:
+        pytest.skip("torch is not installed")
+    _run(benchmark, cases[name])
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "block"])
+def test_als_half_sweep(benchmark: Any, solver: str) -> None:
+    from likewise._backend import get_backend
+
+    _run(benchmark, bench_als.als_half_sweep(get_backend("cpu", THREADS), DATASET, FACTORS, solver))
+
+
+@pytest.mark.parametrize("contestant", CONTESTANTS, ids=lambda cls: cls.name)
+def test_als_epoch(benchmark: Any, contestant: type[peers.Contestant]) -> None:
+    """Includes each library's set-up, unlike the rows that the runner keeps."""
+    _run(benchmark, bench_als.epoch_case(_started(contestant)))
+
+
+@pytest.mark.parametrize("contestant", FOLDERS, ids=lambda cls: cls.name)
+@pytest.mark.parametrize("make_case", [bench_als.fold_in_case, bench_als.fold_in_one_case])
+def test_fold_in(benchmark: Any, contestant: type[peers.FoldsIn], make_case: Any) -> None:
+    started = _started(contestant)
+    started.train(2)
+    _run(benchmark, make_case(started, bench_als.new_users(datasets.load_csr(DATASET), 50, 20)))
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("contestant", [ours.Likewise, peers.ImplicitCG], ids=lambda cls: cls.name)
+def test_als_memory(contestant: type[peers.Contestant]) -> None:
+    _started(contestant)
+    address = f"{contestant.__module__}:{contestant.__qualname__}"
+    found = memory.fit_once(address, DATASET, FACTORS, iterations=1, threads=THREADS)
+    assert found["peak_rss"] >= found["rss_before"] > 0
+    json.dumps(found)

@@ -1,0 +1,93 @@
+"""The page and the plot are made of the rows alone, and show a peer that wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import harness, report
+
+
+def _row(contestant: str, seconds: float, loss: float | None = None, **other: Any) -> dict[str, Any]:
+    row = {
+        "bench": "als_epoch",
+        "contestant": contestant,
+        "version": "1",
+        "dataset": "gowalla",
+        "k": 64,
+        "threads": 2,
+        "seconds": seconds,
+        "spread": 0.1,
+        "samples": [seconds] * 5,
+        "warmup": 1,
+        "gflops": None,
+        "gbs": None,
+        "run": "2026-01-01T00:00:00+00:00",
+        "date": "2026-01-01T00:00:00+00:00",
+        "commit": "abc",
+        "machine": "a machine",
+        "cpu": "a cpu",
+        "isa": "avx2" if contestant.startswith("likewise") else None,
+    }
+    return row | ({} if loss is None else {"loss": loss}) | other
+
+
+def _wins(*rows: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(peer, what) for _, peer, what in report.lost(report.latest(rows))]
+
+
+def test_a_faster_peer_and_a_lower_loss_are_shown() -> None:
+    ours, exact = _row("likewise", 1.0, 0.5), _row("likewise Cholesky", 4.0, 0.4)
+    assert _wins(ours, exact, _row("slow", 1.5, 0.5), _row("slow Cholesky", 5.0, 0.4)) == []
+    assert _wins(ours, exact, _row("fast", 0.5, 0.6)) == [("fast", "0.5 s to 1 s of likewise")]
+    # Exact solvers are held against the exact solver.
+    assert _wins(ours, exact, _row("fast Cholesky", 2.0, 0.4)) == [("fast Cholesky", "2 s to 4 s of likewise Cholesky")]
+    assert _wins(ours, _row("good", 1.5, 0.49)) == [("good", "loss 0.49 to 0.5 of likewise")]
+    assert _wins(ours, _row("equal", 1.5, 0.49999)) == []
+
+
+def test_a_peer_with_less_memory_is_shown() -> None:
+    ours = _row("likewise", 1.0, bench="als_memory", peak_rss_mb=100.0)
+    lean = _row("lean", 2.0, bench="als_memory", peak_rss_mb=80.0)
+    assert _wins(ours, lean) == [("lean", "80.0 MB to 100.0 MB")]
+
+
+def test_only_the_last_run_with_likewise_counts() -> None:
+    old = {"run": "2025-01-01T00:00:00+00:00"}
+    new = {"run": "2027-01-01T00:00:00+00:00"}
+    rows = [_row("likewise", 9.0, **old), _row("likewise", 1.0), _row("peer", 2.0), _row("peer", 0.1, **new)]
+    (group,) = report.latest(rows).values()
+    assert [(row["contestant"], row["seconds"]) for row in group] == [("likewise", 1.0), ("peer", 2.0)]
+    (alone,) = report.latest(rows[2:]).values()
+    assert [row["seconds"] for row in alone] == [0.1]
+
+
+def test_page_is_made_of_the_rows(tmp_path: Path) -> None:
+    harness.append_rows([_row("likewise", 1.0, 0.5), _row("fast", 0.25, 0.5)], tmp_path / "als_epoch.jsonl")
+    roof = {"contestant": "matmul_fp32", "threads": 2, "gflops": 400.0, "gbs": None, "samples": [1.0] * 7}
+    harness.append_rows([_row("matmul_fp32", 1.0, bench="roof") | roof], tmp_path / "roof.jsonl")
+    page = report.markdown(tmp_path)
+    assert "- Implicit ALS: an epoch, gowalla, k = 64, 2 threads: fast, 0.25 s to 1 s of likewise" in page
+    assert "| matmul_fp32 | 400 GFLOP/s |" in page
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    assert ["contestant", "version", "seconds", "spread", "× likewise", "loss"] in lines
+    assert ["fast", "1", "0.25", "10 %", "0.25", "0.5"] in lines
+    assert "median of 5 after a warm-up of 1" in page
+    assert page == report.markdown(tmp_path)
+
+
+def test_page_without_a_defeat_says_so(tmp_path: Path) -> None:
+    harness.append_rows([_row("likewise", 1.0, 0.5), _row("slow", 2.0, 0.5)], tmp_path / "als_epoch.jsonl")
+    assert "## Where a peer wins\n\nIn none of the comparisons below.\n" in report.markdown(tmp_path)
+
+
+def test_plot_is_the_same_for_the_same_rows(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    groups = report.latest([_row("likewise", 1.0), _row("peer", 2.0), _row("likewise", 3.0, k=128)])
+    report.plot(groups, tmp_path / "a.svg")
+    report.plot(groups, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
+    with pytest.raises(ValueError, match="no rows to plot"):
+        report.plot({}, tmp_path / "c.svg")
