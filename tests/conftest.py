@@ -29,6 +29,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return get_backend("cuda")
 
 
+@pytest.fixture(scope="session")
+def same_backends(backend: Backend) -> list[Backend]:
+    """Backends whose results must have the same bits: 1, 2 and 3 threads, or CUDA twice."""
+    if backend.name == "cuda":
+        return [backend, backend]
+    return [Backend(n_threads, backend.context.simd) for n_threads in (1, 2, 3)]
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The same numbers in every test and every run."""

@@ -40,3 +40,35 @@ def top_k(
         order = [i for i in np.lexsort((np.arange(len(row_scores)), -row_scores)) if candidate[i]][:k]
         ids[row, : len(order)], best[row, : len(order)] = order, row_scores[order]
     return ids, best
+
+
+def gramian(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """y' y."""
+    return y.astype(np.float64).T @ y.astype(np.float64)
+
+
+def multiply_transposed(x: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """x b'."""
+    return x.astype(np.float64) @ b.astype(np.float64).T
+
+
+def solve_spd(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The x of a x = b, from the upper triangle of a."""
+    upper = np.triu(a.astype(np.float64))
+    return np.linalg.solve(upper + np.triu(upper, 1).T, b.astype(np.float64))
+
+
+def round_to_bf16(x: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The nearer of the two bfloat16 around each finite x, the even one of two as near; rows padded to 16."""
+    toward_zero = (x.view(np.uint32) >> 16).astype(np.uint32)
+
+    def value(upper_half: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+        floats = (upper_half << 16).view(np.float32).astype(np.float64)
+        return np.where(np.isinf(floats), np.copysign(2.0**128, floats), floats)  # what follows the largest number
+
+    below, above = np.abs(x - value(toward_zero)), np.abs(value(toward_zero + 1) - x)
+    up = (above < below) | ((above == below) & (toward_zero % 2 == 1))
+    n_columns = -(-x.shape[1] // 16) * 16
+    out = np.zeros((x.shape[0], n_columns), np.uint16)
+    out[:, : x.shape[1]] = toward_zero + up
+    return out
