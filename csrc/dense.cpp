@@ -13,8 +13,8 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kPanelRows = 64;     // rows copied at once; a panel of 64 x 128 floats fills half a first-level cache
-constexpr Offset kFloatRows = 4096;   // rows summed in float32 before they join a float64 sum
+constexpr Offset kPanelRows = 64;    // rows copied at once; a panel of 64 x 128 floats fills half a first-level cache
+constexpr Offset kFloatRows = 4096;  // rows summed in float32 before they join a float64 sum
 constexpr Offset kPartialBytes = Offset{32} << 20;
 
 /// Adds the Gramian of rows [begin, end) to `sum` (dp, dp) float64, upper triangle.

@@ -21,7 +21,8 @@ class Scratch {
 
  public:
   Scratch() = default;
-  explicit Scratch(std::size_t n) : data_(static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kCacheLine}))) {}
+  explicit Scratch(std::size_t n)
+      : data_(static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kCacheLine}))) {}
 
   [[nodiscard]] T* get() const { return data_.get(); }
   T& operator[](std::size_t i) const { return data_.get()[i]; }

@@ -1,5 +1,6 @@
 #pragma once
 // L0: the types that every kernel shares. Offsets and products are 64-bit, ids 32-bit, data float32.
+// Members are constexpr, so that CUDA kernels may call them (--expt-relaxed-constexpr).
 
 #include <cstddef>
 #include <cstdint>
@@ -21,12 +22,12 @@ struct CsrView {
   const Id* indices = nullptr;
   T* values = nullptr;
 
-  [[nodiscard]] Offset nnz() const { return indptr == nullptr ? 0 : indptr[n_rows]; }
-  [[nodiscard]] Offset row_size(Offset row) const { return indptr[row + 1] - indptr[row]; }
-  [[nodiscard]] std::span<const Id> row_indices(Offset row) const {
+  [[nodiscard]] constexpr Offset nnz() const { return indptr == nullptr ? 0 : indptr[n_rows]; }
+  [[nodiscard]] constexpr Offset row_size(Offset row) const { return indptr[row + 1] - indptr[row]; }
+  [[nodiscard]] constexpr std::span<const Id> row_indices(Offset row) const {
     return {indices + indptr[row], static_cast<std::size_t>(row_size(row))};
   }
-  [[nodiscard]] std::span<T> row_values(Offset row) const {
+  [[nodiscard]] constexpr std::span<T> row_values(Offset row) const {
     return {values + indptr[row], static_cast<std::size_t>(row_size(row))};
   }
 };
@@ -38,7 +39,7 @@ struct MatrixView {
   Offset n_rows = 0;
   Offset n_cols = 0;
 
-  [[nodiscard]] T* row(Offset i) const { return data + i * n_cols; }
+  [[nodiscard]] constexpr T* row(Offset i) const { return data + i * n_cols; }
 };
 
 }  // namespace likewise

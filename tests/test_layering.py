@@ -125,9 +125,12 @@ def _imports(tree: ast.Module, path: str) -> Iterator[str]:
             origin = package[: len(package) - node.level + 1] if node.level else []
             origin = origin + (node.module.split(".") if node.module else [])
             yield from (".".join([*origin, alias.name]) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
-            if isinstance(node.args[0], ast.Constant):
-                yield str(node.args[0].value)
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith("import_module")
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value)
 
 
 def _python_violations(path: str, text: str) -> Iterator[str]:
@@ -294,7 +297,7 @@ def _sources() -> list[str]:
 
 
 def test_sources_are_found():
-    assert {"python/likewise/_backend.py", "csrc/dense.cpp", "csrc/simd/avx2.cpp"} <= set(_sources())
+    assert {"python/likewise/_backend.py", "csrc/dense.cpp", "csrc/simd/avx2.cpp", "cuda/dense.cu"} <= set(_sources())
 
 
 @pytest.mark.parametrize("path", _sources())

@@ -48,7 +48,8 @@ py::array as_array(py::handle object, int n_dims) {
     throw py::type_error("expected " + std::to_string(n_dims) + " dimensions, got " + std::to_string(array.ndim()));
   }
   constexpr int kWanted = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
-  if ((array.flags() & kWanted) != kWanted) throw py::type_error("expected a C-contiguous, aligned " + dtype + " array");
+  if ((array.flags() & kWanted) != kWanted)
+    throw py::type_error("expected a C-contiguous, aligned " + dtype + " array");
   if (!std::is_const_v<T> && !array.writeable()) throw py::type_error("expected a writable " + dtype + " array");
   return array;
 }

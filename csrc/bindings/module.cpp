@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include "../check.hpp"
 #include "../philox.hpp"
 #include "../simd/dispatch.hpp"
 #include "arrays.hpp"
@@ -14,7 +15,10 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "CPU kernels of likewise.";
 
   py::class_<Context>(m, "Context", "Threads and instruction set that a kernel may use.")
-      .def(py::init([](int n_threads, const std::string& simd) { return Context{n_threads, &simd::get(simd)}; }),
+      .def(py::init([](int n_threads, const std::string& simd) {
+             check_that(n_threads >= 1, "Context", "n_threads must be >= 1, got " + std::to_string(n_threads));
+             return Context{n_threads, &simd::get(simd)};
+           }),
            arg("n_threads") = 1, arg("simd") = "auto")
       .def_readonly("n_threads", &Context::n_threads)
       .def_property_readonly("simd", [](const Context& ctx) { return ctx.micro->name; });

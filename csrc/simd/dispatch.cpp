@@ -108,7 +108,8 @@ const MicroKernels& get(std::string_view name) {
   std::string listed;
   for (const MicroKernels* table : usable_tables()) {
     if (name == table->name) return *table;
-    listed += (listed.empty() ? "" : ", ") + std::string(table->name);
+    if (!listed.empty()) listed += ", ";
+    listed += table->name;
   }
   throw std::invalid_argument("LIKEWISE_SIMD: must be auto or one of " + listed + " on this machine, got '" +
                               std::string(name) + "'");

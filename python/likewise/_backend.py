@@ -11,7 +11,6 @@ import importlib
 import math
 import os
 from functools import lru_cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,16 @@ from .exceptions import BackendUnavailableError
 if TYPE_CHECKING:
     from .data.csr import CSR
 
-__all__ = ["Backend", "available_cpus", "check_device", "cuda_status", "get_backend", "simd_in_use"]
+__all__ = [
+    "Backend",
+    "CudaBackend",
+    "available_cpus",
+    "check_device",
+    "cuda_status",
+    "get_backend",
+    "resolve_n_jobs",
+    "simd_in_use",
+]
 
 _ALIGNMENT = 64
 
@@ -77,7 +85,14 @@ def _blas() -> threadpoolctl.ThreadpoolController:
 
 
 class Backend:
-    """Kernels, context and array helpers of the CPU; the CUDA backend has the same members over cupy.
+    """Kernels, context and array helpers of the CPU; `CudaBackend` has the same members over cupy.
+
+    Parameters
+    ----------
+    n_threads : int
+        Threads that a kernel may start, at least 1.
+    simd : str, optional
+        Instruction set, one of ``_core.available_simd()``; by default the one in use.
 
     Attributes
     ----------
@@ -92,14 +107,14 @@ class Backend:
     name = "cpu"
 
     def __init__(self, n_threads: int, simd: str | None = None) -> None:
-        self.kernels: ModuleType = _core
-        self.context = _core.Context(n_threads=n_threads, simd=simd or simd_in_use())
+        self.kernels: Any = _core
+        self.context: Any = _core.Context(n_threads=n_threads, simd=simd or simd_in_use())
 
-    def csr(self, matrix: CSR) -> _core.CSR:
+    def csr(self, matrix: CSR) -> Any:
         """`matrix` as the kernels take it, sharing its memory; offsets and ids are checked here."""
         return _core.CSR(matrix.indptr, matrix.indices, matrix.values, matrix.n_cols)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """An uninitialized C-contiguous array on a 64-byte boundary."""
         dtype = np.dtype(dtype)
         n_bytes = math.prod(shape) * dtype.itemsize
@@ -107,13 +122,13 @@ class Backend:
         offset = -buffer.ctypes.data % _ALIGNMENT
         return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    def zeros(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """Zeros in an array like that of `empty`."""
         out = self.empty(shape, dtype)
         out[...] = 0
         return out
 
-    def asarray(self, array: Any, dtype: Any = np.float32) -> NDArray[Any]:
+    def asarray(self, array: Any, dtype: Any = np.float32) -> Any:
         """`array` as a C-contiguous array of this device; a copy only where layout, dtype or alignment ask for one."""
         given = np.ascontiguousarray(array, dtype=dtype)
         return given if given.flags.aligned else given.copy()
@@ -122,14 +137,11 @@ class Backend:
         """`array` on the host."""
         return np.asarray(array)
 
-    def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> NDArray[np.float32]:
+    def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> Any:
         """Normal starting values, drawn on the host so that every device starts from the same ones."""
-        out = self.empty(shape)
-        rng.standard_normal(dtype=np.float32, out=out)
-        out *= np.float32(scale)
-        return out
+        return _host_normal(rng, self.empty(shape), scale)
 
-    def eigh(self, matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def eigh(self, matrix: Any) -> tuple[Any, Any]:
         """Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix, on one BLAS thread.
 
         One thread, so that the result does not depend on the number of threads that BLAS happens to have.
@@ -139,8 +151,88 @@ class Backend:
         return values, vectors
 
 
-def cuda_status() -> str:
-    """One line on the CUDA build and device: ``"available"`` or what is missing and the way out."""
+class _CudaKernels:
+    """The CUDA extension; what only the CPU has is an error that names it, never a run on the CPU."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(_core, name) and not hasattr(self._module, name):
+            raise BackendUnavailableError(f"{name} has no CUDA variant yet. Use device='cpu'.")
+        return getattr(self._module, name)
+
+
+class CudaBackend(Backend):
+    """Kernels, context and array helpers of one CUDA device, over cupy.
+
+    Everything runs on the stream that is cupy's current one when the backend is made.
+
+    Parameters
+    ----------
+    index : int
+        Number of the device.
+    """
+
+    name = "cuda"
+
+    def __init__(self, index: int = 0) -> None:
+        module = importlib.import_module("likewise._cuda")
+        self._cupy: Any = importlib.import_module("cupy")
+        self._device = self._cupy.cuda.Device(index)
+        with self._device:
+            self._stream = self._cupy.cuda.get_current_stream()
+        self.kernels = _CudaKernels(module)
+        self.context = module.Context(device=index, stream=self._stream.ptr)
+
+    def csr(self, matrix: CSR) -> Any:
+        """A copy of `matrix` on the device; offsets and ids are checked on the host before."""
+        super().csr(matrix)
+        return self.kernels.CSR(
+            self.asarray(matrix.indptr, np.int64),
+            self.asarray(matrix.indices, np.int32),
+            self.asarray(matrix.values, np.float32),
+            matrix.n_cols,
+        )
+
+    def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
+        """An uninitialized C-contiguous array on the device."""
+        with self._device, self._stream:
+            return self._cupy.empty(shape, dtype=dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
+        """Zeros on the device."""
+        with self._device, self._stream:
+            return self._cupy.zeros(shape, dtype=dtype)
+
+    def asarray(self, array: Any, dtype: Any = np.float32) -> Any:
+        """`array` as a C-contiguous array of this device; a copy only where device, layout or dtype ask for one."""
+        with self._device, self._stream:
+            return self._cupy.ascontiguousarray(self._cupy.asarray(array, dtype=dtype))
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """`array` on the host, once the work before it is done."""
+        with self._device:
+            return np.asarray(self._cupy.asnumpy(array, stream=self._stream))
+
+    def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> Any:
+        """Normal starting values, drawn on the host so that every device starts from the same ones."""
+        return self.asarray(_host_normal(rng, np.empty(shape, dtype=np.float32), scale))
+
+    def eigh(self, matrix: Any) -> tuple[Any, Any]:
+        """Eigenvalues (ascending) and eigenvectors (columns), from the host, as on the CPU: the matrix is small."""
+        values, vectors = super().eigh(self.to_numpy(matrix))
+        return self.asarray(values, np.float64), self.asarray(vectors, np.float64)
+
+
+def _host_normal(rng: np.random.Generator, out: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    rng.standard_normal(dtype=np.float32, out=out)
+    out *= np.float32(scale)
+    return out
+
+
+def cuda_status(index: int = 0) -> str:
+    """One line on the CUDA build and device `index`: ``"available"``, or what is missing and the way out."""
     try:
         importlib.import_module("likewise._cuda")
     except ImportError:
@@ -154,9 +246,11 @@ def cuda_status() -> str:
         return 'cupy is not installed: pip install "likewise[cuda13]" (or "likewise[cuda12]")'
     try:
         n_devices = int(cupy.cuda.runtime.getDeviceCount())
-    except Exception as error:
-        return f"no CUDA device or driver was found ({type(error).__name__})"
-    return "available" if n_devices > 0 else "no CUDA device was found"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no CUDA device or driver was found ({error})"
+    if index >= n_devices:
+        return f"device {index} is outside [0, {n_devices})"
+    return "available"
 
 
 def check_device(device: Any, subject: str = "device") -> str:
@@ -169,7 +263,7 @@ def check_device(device: Any, subject: str = "device") -> str:
 
 
 def get_backend(device: str = "cpu", n_jobs: int | None = None, subject: str = "get_backend") -> Backend:
-    """Backend of `device` with up to `n_jobs` threads (None: every CPU at hand).
+    """Backend of `device` with up to `n_jobs` threads (None: every CPU at hand); CUDA starts no threads.
 
     Raises
     ------
@@ -178,9 +272,10 @@ def get_backend(device: str = "cpu", n_jobs: int | None = None, subject: str = "
     BackendUnavailableError
         If the device cannot be used; the message says why and how to get one.
     """
+    n_threads = resolve_n_jobs(n_jobs, subject)
     if check_device(device, subject) == "cpu":
-        return Backend(resolve_n_jobs(n_jobs, subject))
-    status = cuda_status()
-    if status == "available":
-        status = "the CUDA extension of this version has no estimator kernels"
-    raise BackendUnavailableError(f"{subject}: device={device!r} cannot be used: {status}. Use device='cpu'.")
+        return Backend(n_threads)
+    index = int(device.partition(":")[2] or 0)
+    if (status := cuda_status(index)) != "available":
+        raise BackendUnavailableError(f"{subject}: device={device!r} cannot be used: {status}. Use device='cpu'.")
+    return CudaBackend(index)
