@@ -704,6 +704,33 @@ class Interactions:
         )
         return Aligned(aligned, n_users, n_items, self.nnz - aligned.nnz)
 
+    def with_items_of(self, other: Interactions, subject: str) -> Interactions:
+        """Return the same users with the items of `other`; pairs with items that it does not have are left out.
+
+        For histories of users whom a model has not seen: users are this set's, columns the model's.
+
+        Raises
+        ------
+        ValueError
+            This set speaks row numbers and has another number of items, or only `other` speaks row numbers.
+        TypeError
+            The item ids are of another type.
+        """
+        if isinstance(self.item_map, RowNumbers):
+            if self.n_items != other.n_items:
+                # The words of scikit-learn, which its estimator checks look for.
+                hint = "; it looks transposed" if self.shape == other.shape[::-1] else ""
+                raise ValueError(
+                    f"X has {self.n_items} features, but {subject} is expecting {other.n_items} features as input{hint}"
+                )
+            item_rows = np.arange(self.n_items)
+        else:
+            item_rows = self._rows_in(other, "item", subject)
+        moved = self
+        if not _is_identity(item_rows, other.n_items):
+            moved = self._moved(np.arange(self.n_users), item_rows, (self.n_users, other.n_items))
+        return replace(moved, item_map=other.item_map, item_info=other.item_info)
+
     def union(self, new: Interactions, *, subject: str = "Interactions.union") -> Interactions:
         """Return these interactions and new ones; rows keep their place, new users and items are appended.
 

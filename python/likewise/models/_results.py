@@ -1,0 +1,129 @@
+"""What `recommend`, `similar_items` and `similar_users` return: ids beside scores, which print well and unpack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Recommendations", "SimilarItems", "SimilarUsers"]
+
+_SHOWN_ROWS = 10
+_FRAME_LIBRARIES = ("pandas", "polars", "pyarrow")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Ranking:
+    """For each query a row of ids, best first, and their scores. An empty slot is -1 (None) with score -inf."""
+
+    queries: npt.NDArray[Any]
+    ids: npt.NDArray[Any]
+    scores: npt.NDArray[np.float32]
+
+    _query_name: ClassVar[str] = "query"
+    _id_name: ClassVar[str] = "id"
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        """Unpack as ``ids, scores``."""
+        return iter((self.ids, self.scores))
+
+    def __len__(self) -> int:
+        """Number of queries."""
+        return 1 if self.ids.ndim == 1 else len(self.ids)
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Return a table with a row for each id given: query, id, score and rank (from 1); empty slots are left out.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars", "pyarrow"}, default=None
+            Library of the table; None takes the first that is installed.
+
+        Raises
+        ------
+        ImportError
+            If the library, or each of the three, is missing.
+        """
+        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
+        filled = scores > -np.inf
+        ranks = np.broadcast_to(np.arange(1, ids.shape[1] + 1), ids.shape)
+        columns = {
+            self._query_name: np.repeat(np.atleast_1d(self.queries), filled.sum(axis=1)),
+            self._id_name: ids[filled],
+            "score": scores[filled],
+            "rank": ranks[filled],
+        }
+        lists = {name: column.tolist() if column.dtype == object else column for name, column in columns.items()}
+        for name in (library,) if library else _FRAME_LIBRARIES:
+            try:
+                return nw.from_dict(lists, backend=name).to_native()
+            except ImportError:
+                continue
+        wanted = library or "pandas, polars or pyarrow"
+        raise ImportError(f"to_frame: needs {wanted}; install it, or read .{self._id_name}s and .scores")
+
+    def __repr__(self) -> str:
+        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
+        lines = [f"{type(self).__name__}({len(ids)} x {ids.shape[1]})"]
+        for query, row, row_scores in zip(np.atleast_1d(self.queries)[:_SHOWN_ROWS], ids, scores, strict=False):
+            filled = row_scores > -np.inf
+            shown = [f"{item} ({score:.3g})" for item, score in zip(row[filled], row_scores[filled], strict=True)]
+            lines.append(f"  {query}: {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}")
+        if len(ids) > _SHOWN_ROWS:
+            lines.append(f"  ... {len(ids) - _SHOWN_ROWS} more")
+        return "\n".join(lines)
+
+
+class Recommendations(_Ranking):
+    """Items for users.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n,)
+        Whom the rows are for, as asked.
+    items : ndarray of shape (n, k), or (k,) for a single user
+        Item ids (row numbers where the model speaks those), best first; -1 or None in an empty slot.
+    scores : ndarray of shape (n, k) or (k,), float32
+        ``-inf`` in an empty slot.
+    """
+
+    _query_name = "user"
+    _id_name = "item"
+
+    @property
+    def users(self) -> npt.NDArray[Any]:
+        """Whom the rows are for."""
+        return self.queries
+
+    @property
+    def items(self) -> npt.NDArray[Any]:
+        """The recommended items."""
+        return self.ids
+
+
+class SimilarItems(_Ranking):
+    """Items like other items; attributes ``queries``, ``items`` and ``scores``, shaped as in `Recommendations`."""
+
+    _query_name = "query"
+    _id_name = "item"
+
+    @property
+    def items(self) -> npt.NDArray[Any]:
+        """The similar items."""
+        return self.ids
+
+
+class SimilarUsers(_Ranking):
+    """Users like other users; attributes ``queries``, ``users`` and ``scores``, shaped as in `Recommendations`."""
+
+    _query_name = "query"
+    _id_name = "user"
+
+    @property
+    def users(self) -> npt.NDArray[Any]:
+        """The similar users."""
+        return self.ids

@@ -1,0 +1,530 @@
+"""What every recommender is: a scikit-learn estimator over `Interactions` that ranks, predicts, saves and loads."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from likewise._backend import Backend, get_backend
+from likewise._validation import check_flag, check_int
+from likewise.data import CSR, IdMap, Interactions, as_interactions
+from likewise.exceptions import ModelFileError
+from likewise.retrieval import top_k
+
+from ._files import read_model_file, write_model_file
+from ._results import Recommendations, SimilarItems, SimilarUsers
+
+__all__ = ["Recommender", "VectorRecommender", "hide_items", "load"]
+
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+Self = TypeVar("Self", bound="Recommender")
+
+# `score` hides this share of each row; the same rows give the same score in every process.
+_HIDDEN_SHARE = 0.2
+_SCORE_SEED = 0
+_SCORE_K = 10
+
+
+class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+    """Base of all models.
+
+    A model fitted on `Interactions` that were built from ids speaks ids: users and items go in and come out as ids.
+    One fitted on a matrix speaks row and column numbers.
+
+    A subclass stores its parameters in ``__init__``, checks them in `_fit`, and ranks by `_top_k` and `_scores`.
+
+    Attributes
+    ----------
+    interactions_ : Interactions
+        What the model was fitted on: ids, and what each user has seen.
+    n_users_, n_items_ : int
+    n_features_in_ : int
+        ``n_items_``, by scikit-learn's name.
+    """
+
+    _registry: ClassVar[dict[str, type[Recommender]]] = {}
+    _allows_negative: ClassVar[bool] = False
+
+    interactions_: Interactions
+    n_users_: int
+    n_items_: int
+    n_features_in_: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Recommender._registry[cls.__name__] = cls
+
+    # ------------------------------------------------------------------ what a model provides
+
+    @abstractmethod
+    def _check_parameters(self) -> None:
+        """Raise ``ValueError`` or ``TypeError`` for a parameter that cannot be used."""
+
+    @abstractmethod
+    def _fit(self, data: Interactions, previous: Interactions | None) -> None:
+        """Learn from `data`, which `interactions_` is already; `previous` is what the last fit, if any, learned from."""
+
+    @abstractmethod
+    def _top_k(
+        self,
+        histories: CSR | None,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None,
+        allow: Int64Array | None,
+        deny: Int64Array | None,
+        subject: str,
+    ) -> tuple[Int32Array, Float32Array]:
+        """Rank items for `rows` of the fitted users, or of `histories`, whose users the model folds in."""
+
+    @abstractmethod
+    def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
+        """Scores of every item for `rows`; shape (n, n_items)."""
+
+    @abstractmethod
+    def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
+        """Scores of pairs of rows of the fitted users and items."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, npt.NDArray[Any]]:
+        """Learned arrays, for a file."""
+
+    @abstractmethod
+    def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take learned arrays from a file; ``KeyError`` or ``ValueError`` where they do not fit."""
+
+    # ------------------------------------------------------------------ fitting
+
+    def fit(self: Self, X: Any, y: Any = None) -> Self:
+        """Learn from interactions.
+
+        Parameters
+        ----------
+        X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
+            Of a dense array the entries that are not zero are interactions.
+        y : None
+            Ignored; there for scikit-learn.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or X is empty, holds NaN, infinite or (where the model cannot use them)
+            negative values; the message says where.
+        """
+        self._check_parameters()
+        data = as_interactions(X, type(self).__name__, allow_negative=self._allows_negative)
+        previous = getattr(self, "interactions_", None)
+        self._set_interactions(data)
+        self._fit(data, previous)
+        return self
+
+    def _set_interactions(self, data: Interactions) -> None:
+        self.interactions_ = data
+        self.n_users_, self.n_items_ = data.shape
+        self.n_features_in_ = data.n_items
+
+    def _backend(self) -> Backend:
+        """The backend of the model's `device` and `n_jobs`, where it has these parameters."""
+        return get_backend(getattr(self, "device", "cpu"), getattr(self, "n_jobs", None), type(self).__name__)
+
+    def _histories(self, X: Any, subject: str) -> Interactions:
+        """`X` with this model's items as columns, for users whom the model need not know."""
+        check_is_fitted(self)
+        data = as_interactions(X, subject, allow_negative=self._allows_negative)
+        return data.with_items_of(self.interactions_, subject)
+
+    def _joined(self, X: Any) -> tuple[Interactions, Interactions]:
+        """What `partial_fit` is given, checked, and its union with what the model knows; without times."""
+        subject, known = type(self).__name__, _without_times(self.interactions_)
+        new = _without_times(as_interactions(X, subject, allow_negative=self._allows_negative))
+        if new.item_ids is None and known.item_ids is None and new.n_items < known.n_items:
+            # The words of scikit-learn, which its estimator checks look for.
+            raise ValueError(
+                f"X has {new.n_items} features, but {subject} is expecting {known.n_items} features as input"
+            )
+        return new, known.union(new, subject=subject)
+
+    # ------------------------------------------------------------------ recommending
+
+    def recommend(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        interactions: Any = None,
+        items: Any = None,
+        exclude: Any = None,
+    ) -> Recommendations:
+        """Recommend the `k` best items to each user.
+
+        Parameters
+        ----------
+        users : id or array-like of ids, default=None
+            User ids, or row numbers where the model speaks those. None is every user.
+        k : int, default=10
+            Items a user. More than there are candidates leaves empty slots.
+        exclude_seen : bool, default=True
+            Whether items that a user has interacted with are left out.
+        interactions : Interactions or matrix of shape (n, n_items), default=None
+            Histories to recommend for instead of those of `fit`, of users whom the model need not know; `users` then
+            names users of it.
+        items : array-like of ids, default=None
+            The only items to choose from.
+        exclude : array-like of ids, default=None
+            Items that nobody gets.
+
+        Returns
+        -------
+        Recommendations
+            ``items`` and ``scores`` of shape (n_users, k), or (k,) for one user id, best first, ties by smaller item
+            row. A slot without a candidate holds item -1 (None among string ids) and score ``-inf``.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        KeyError, IndexError
+            If a user or item id is unknown, a row number out of range.
+        ValueError
+            If `k` is below 1.
+        """
+        check_is_fitted(self)
+        k = check_int("recommend", "k", k, minimum=1)
+        check_flag("recommend", "exclude_seen", exclude_seen)
+        source = self.interactions_ if interactions is None else self._histories(interactions, "recommend")
+        rows = np.arange(source.n_users) if users is None else source.user_index(users, "recommend")
+        ids, scores = self._top_k(
+            None if interactions is None else source.by_user,
+            rows,
+            k,
+            _rows_of(source.by_user, rows) if exclude_seen else None,
+            None if items is None else source.item_index(items, "recommend"),
+            None if exclude is None else source.item_index(exclude, "recommend"),
+            "recommend",
+        )
+        labels = source.item_labels(ids)
+        queries = source.user_labels(rows)
+        if users is not None and _is_single(users):
+            return Recommendations(queries[0], labels[0], scores[0])
+        return Recommendations(queries, labels, scores)
+
+    def _recommend_rows(
+        self,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None = None,
+        allow: Int64Array | None = None,
+        deny: Int64Array | None = None,
+    ) -> tuple[Int32Array, Float32Array]:
+        """`recommend` in row numbers, with `exclude` row by row beside `rows`; what the evaluation calls."""
+        return self._top_k(None, rows, k, exclude, allow, deny, type(self).__name__)
+
+    def _score_rows(self, rows: Int64Array) -> Float32Array:
+        """Scores of every item for fitted users; shape (n, n_items)."""
+        return self._scores(None, rows)
+
+    def predict(self, X: Any, items: Any = None) -> Float32Array:
+        """Scores of pairs, or of every item for rows of histories.
+
+        Parameters
+        ----------
+        X : array-like of user ids, or Interactions or matrix of shape (n, n_items)
+            With `items`, the users of the pairs. Without, histories, as `recommend` takes them.
+        items : array-like of item ids, default=None
+            As many as users, or one for all.
+
+        Returns
+        -------
+        ndarray, float32
+            Of shape (n_pairs,), or (n, n_items) without `items`: mind the memory.
+
+        Raises
+        ------
+        KeyError, IndexError
+            If a user or item is unknown.
+        ValueError
+            If there are not as many items as users.
+        """
+        check_is_fitted(self)
+        if items is None:
+            histories = self._histories(X, type(self).__name__)
+            return self._scores(histories.by_user, np.arange(histories.n_users))
+        users = self.interactions_.user_index(X, "predict")
+        rows = self.interactions_.item_index(items, "predict")
+        if users.size != rows.size and 1 not in (users.size, rows.size):
+            raise ValueError(f"predict: there are {users.size} users but {rows.size} items; give one item a user")
+        users, rows = np.broadcast_arrays(users, rows)
+        return self._pair_scores(users, rows)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean NDCG@10 on a seeded hidden part of each row of `X`.
+
+        A fifth of each row's items (at least one) is hidden; the model ranks all items from the rest, which it
+        leaves out. Rows with fewer than two items do not count. Works in ``cross_val_score`` and ``GridSearchCV``,
+        whose test rows are users that the model has not seen.
+
+        Parameters
+        ----------
+        X : Interactions or matrix of shape (n, n_items)
+        y : None
+            Ignored; there for scikit-learn.
+
+        Returns
+        -------
+        float
+            Between 0 and 1; 0 where no row has two items.
+        """
+        histories = self._histories(X, type(self).__name__)
+        visible, hidden = hide_items(histories.by_user)
+        return self._hidden_ndcg(visible, hidden, fold_in=True)
+
+    def _hidden_ndcg(self, visible: CSR, hidden: CSR, *, fold_in: bool) -> float:
+        """Mean NDCG@10 over the rows with hidden items, of users folded in from `visible` or of the fitted ones."""
+        rows = np.flatnonzero(hidden.row_counts())
+        if rows.size == 0:
+            return 0.0
+        seen, relevant = _rows_of(visible, rows), _rows_of(hidden, rows)
+        ids, _ = self._top_k(visible if fold_in else None, rows, _SCORE_K, seen, None, None, type(self).__name__)
+        backend = self._backend()
+        kernels, out = backend.kernels, backend.empty((rows.size, 1), np.float64)
+        metric = kernels.RankingMetric(kernels.Metric.ndcg, _SCORE_K)
+        kernels.ranking_metrics(backend.context, ids, backend.csr(relevant), None, [metric], out)
+        scored = out[~np.isnan(out)]
+        return float(scored.mean()) if scored.size else 0.0
+
+    # ------------------------------------------------------------------ files
+
+    @staticmethod
+    def _checked(
+        array: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32
+    ) -> npt.NDArray[Any]:
+        """`array` of a file, if it has this shape and dtype."""
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
+        return array
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file: safetensors with a JSON header, never pickle.
+
+        Parameters, learned arrays, ids and the interactions of `fit` (for `exclude_seen`, `explain` and
+        `partial_fit`) travel together. The file appears under its name only when it is whole. A `random_state` that
+        is a generator is saved as None.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        data = self.interactions_
+        arrays: dict[str, npt.NDArray[Any]] = {f"model.{name}": array for name, array in self._state().items()}
+        arrays |= {f"interactions.{name}": array for name, array in data.by_user.to_state().items()}
+        for side, ids in (("users", data.user_map), ("items", data.item_map)):
+            arrays |= {f"{side}.{name}": np.atleast_1d(array) for name, array in ids.to_state().items()}
+        parameters = {name: _plain_parameter(value) for name, value in self.get_params(deep=False).items()}
+        header = {
+            "class": type(self).__name__,
+            "parameters": parameters,
+            "user_kind": data.user_map.kind,
+            "item_kind": data.item_map.kind,
+        }
+        write_model_file(path, header, arrays)
+
+    @classmethod
+    def _from_file(cls, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Recommender:
+        model = cls(**header["parameters"])
+        sides = []
+        for side, kind in (("users", header["user_kind"]), ("items", header["item_kind"])):
+            state = _under(arrays, side)
+            if kind == "row":
+                state = {name: array.reshape(()) for name, array in state.items()}
+            sides.append(IdMap.from_state(kind, state, subject="load"))
+        by_user = CSR.from_state(_under(arrays, "interactions"), subject="load")
+        if by_user.shape != (len(sides[0]), len(sides[1])):
+            raise ValueError("ids and interactions disagree")
+        model._set_interactions(Interactions(by_user, *sides))
+        model._set_state(_under(arrays, "model"))
+        return model
+
+
+class VectorRecommender(Recommender):
+    """A model whose score is the inner product of a user's and an item's vector."""
+
+    @abstractmethod
+    def _user_vectors(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
+        """Vectors of the fitted users in `rows`, or of users folded in from those rows of `histories`."""
+
+    @abstractmethod
+    def _item_vectors(self) -> Float32Array:
+        """Vectors of every item; shape (n_items, d)."""
+
+    def _top_k(
+        self,
+        histories: CSR | None,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None,
+        allow: Int64Array | None,
+        deny: Int64Array | None,
+        subject: str,
+    ) -> tuple[Int32Array, Float32Array]:
+        return top_k(
+            self._backend(),
+            self._user_vectors(histories, rows),
+            self._item_vectors(),
+            k,
+            exclude,
+            deny,
+            allow,
+            verbose=getattr(self, "verbose", False),
+            subject=subject,
+        )
+
+    def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
+        backend = self._backend()
+        vectors = self._user_vectors(histories, rows)
+        out = backend.empty((rows.size, self.n_items_))
+        backend.kernels.multiply_transposed(backend.context, vectors, self._item_vectors(), out)
+        return out
+
+    def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
+        vectors = self._user_vectors(None, users)
+        scores = np.einsum("nd,nd->n", vectors, self._item_vectors()[items], dtype=np.float32)
+        return cast(Float32Array, scores)
+
+    def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
+        """Items whose vectors have the greatest cosine with those of `items`, which are left out themselves.
+
+        Parameters
+        ----------
+        items : id or array-like of ids
+        k : int, default=10
+
+        Returns
+        -------
+        SimilarItems
+            ``items`` and ``scores`` (cosines) of shape (n, k), or (k,) for one id.
+        """
+        check_is_fitted(self)
+        rows = self.interactions_.item_index(items, "similar_items")
+        ids, scores = self._nearest(self._item_vectors(), rows, k, "similar_items")
+        labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
+        if _is_single(items):
+            return SimilarItems(queries[0], labels[0], scores[0])
+        return SimilarItems(queries, labels, scores)
+
+    def similar_users(self, users: Any, k: int = 10) -> SimilarUsers:
+        """Users whose vectors have the greatest cosine with those of `users`; as `similar_items`."""
+        check_is_fitted(self)
+        rows = self.interactions_.user_index(users, "similar_users")
+        ids, scores = self._nearest(self._user_vectors(None, np.arange(self.n_users_)), rows, k, "similar_users")
+        labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
+        if _is_single(users):
+            return SimilarUsers(queries[0], labels[0], scores[0])
+        return SimilarUsers(queries, labels, scores)
+
+    def _nearest(
+        self, vectors: Float32Array, rows: Int64Array, k: int, subject: str
+    ) -> tuple[Int32Array, Float32Array]:
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        units = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        itself = CSR(
+            np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, len(vectors))
+        )
+        return top_k(self._backend(), units[rows], units, k, itself, subject=subject)
+
+
+def load(path: str | os.PathLike[str]) -> Recommender:
+    """Read a model that `Recommender.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ModelFileError
+        If the file is truncated, damaged, of a newer format or not ours; nothing is half-loaded.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np, likewise as lw
+    >>> model = lw.Popularity().fit(np.eye(3))
+    >>> path = os.path.join(tempfile.mkdtemp(), "popularity.safetensors")
+    >>> model.save(path)
+    >>> lw.load(path)
+    Popularity()
+    """
+    header, arrays = read_model_file(path)
+    model_class = Recommender._registry.get(header.get("class", ""))
+    if model_class is None:
+        raise ModelFileError(f"load: this version of likewise has no model {header.get('class')!r}")
+    try:
+        return model_class._from_file(header, arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(f"load: the file of this {header['class']} is damaged ({error})") from error
+
+
+def _rows_of(matrix: CSR, rows: Int64Array) -> CSR:
+    """`matrix.take_rows`, without a copy where every row is asked for in order."""
+    if rows.size == matrix.n_rows and np.array_equal(rows, np.arange(rows.size)):
+        return matrix
+    return matrix.take_rows(rows)
+
+
+def _without_times(data: Interactions) -> Interactions:
+    return replace(data, timestamps=None, timestamp_unit=None, log=None)
+
+
+def hide_items(matrix: CSR) -> tuple[CSR, CSR]:
+    """Split each row of two or more entries into a visible and a hidden part.
+
+    Which entries are hidden depends on the seed and on the row's own items alone, so that a row is split in the same
+    way whatever rows stand beside it.
+    """
+    counts = matrix.row_counts()
+    # A random number an item, the same for every row; a row hides its items with the smallest numbers.
+    lots = np.random.default_rng(_SCORE_SEED).random(matrix.n_cols)
+    order = np.lexsort((lots[matrix.indices], matrix.row_numbers()))
+    place = np.empty(matrix.nnz, dtype=np.int64)
+    place[order] = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
+    n_hidden = np.where(counts >= 2, np.maximum(1, (counts * _HIDDEN_SHARE).astype(np.int64)), 0)
+    is_hidden = place < np.repeat(n_hidden, counts)
+    return _select(matrix, ~is_hidden), _select(matrix, is_hidden)
+
+
+def _select(matrix: CSR, keep: npt.NDArray[np.bool_]) -> CSR:
+    kept_before = np.concatenate([[0], np.cumsum(keep)])
+    return CSR(kept_before[matrix.indptr], matrix.indices[keep], matrix.values[keep], matrix.shape)
+
+
+def _is_single(ids: Any) -> bool:
+    return isinstance(ids, str) or np.ndim(ids) == 0
+
+
+def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    start = len(prefix) + 1
+    return {name[start:]: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
+
+
+def _plain_parameter(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    return None  # a generator: its state is of no use to a fitted model
