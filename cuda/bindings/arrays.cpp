@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-namespace likewise::bindings {
+namespace likewise::cuda::bindings {
 
 namespace {
 
@@ -61,4 +61,4 @@ CsrArrays::CsrArrays(py::object indptr, py::object indices, py::object values, O
            static_cast<const float*>(entries.data)};
 }
 
-}  // namespace likewise::bindings
+}  // namespace likewise::cuda::bindings

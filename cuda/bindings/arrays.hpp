@@ -11,7 +11,7 @@
 
 #include "../../csrc/types.hpp"
 
-namespace likewise::bindings {
+namespace likewise::cuda::bindings {
 
 namespace py = pybind11;
 
@@ -46,7 +46,7 @@ class CsrArrays {
   Offset nnz_;  // of its own: the view's offsets are not to be read on the host
 };
 
-}  // namespace likewise::bindings
+}  // namespace likewise::cuda::bindings
 
 namespace pybind11::detail {
 
@@ -55,7 +55,7 @@ struct type_caster<likewise::MatrixView<T>> {
   PYBIND11_TYPE_CASTER(likewise::MatrixView<T>, const_name("CudaArray"));
 
   bool load(handle source, bool) {
-    const auto array = likewise::bindings::as_device_array<T>(source, 2);
+    const auto array = likewise::cuda::bindings::as_device_array<T>(source, 2);
     value = {static_cast<T*>(array.data), array.shape[0], array.shape[1]};
     return true;
   }

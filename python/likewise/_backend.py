@@ -11,6 +11,7 @@ import importlib
 import math
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,14 +54,26 @@ def available_cpus() -> int:
     return n_cpus
 
 
-def _cgroup_quota() -> float | None:
-    """CPUs that the control group grants, or None without a limit."""
+def _cgroup_quota(mount: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
+    """CPUs that the control groups of this process grant (version 2, else 1), or None without a limit."""
+    quotas = []
     try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return None if quota == "max" else int(quota) / int(period)
+        group = mount / membership.read_text().rpartition("0::/")[2].strip()
+    except OSError:
+        group = mount
+    # The tightest group on the way up counts. Inside a container the way may be out of sight; the mount itself is not.
+    for folder in {group, *group.parents, mount}:
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()
+            quotas.append(int(quota) / int(period))
+        except (OSError, ValueError):  # no such group, or a quota of "max"
+            continue
+    try:
+        quota, period = ((mount / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        quotas.append(int(quota) / int(period))
     except (OSError, ValueError):
-        return None
+        pass
+    return min((quota for quota in quotas if quota > 0), default=None)
 
 
 def resolve_n_jobs(n_jobs: int | None, subject: str = "n_jobs") -> int:

@@ -17,9 +17,7 @@ class Context:
     def simd(self) -> str: ...
 
 class CSR:
-    def __init__(
-        self, indptr: NDArray[np.int64], indices: Int32, values: Float32, n_cols: int
-    ) -> None: ...
+    def __init__(self, indptr: NDArray[np.int64], indices: Int32, values: Float32, n_cols: int) -> None: ...
     @property
     def shape(self) -> tuple[int, int]: ...
     @property
@@ -54,7 +52,13 @@ def als_half_sweep(
     x: Float32,
 ) -> None: ...
 def als_loss(
-    ctx: Context, interactions: CSR, x: Float32, y: Float32, gramian_x: Float64, gramian_y: Float64, objective: AlsObjective
+    ctx: Context,
+    interactions: CSR,
+    x: Float32,
+    y: Float32,
+    gramian_x: Float64,
+    gramian_y: Float64,
+    objective: AlsObjective,
 ) -> float: ...
 def topk(
     ctx: Context,
