@@ -154,7 +154,8 @@ def test_from_frame_takes_pyarrow_dictionaries():
         ({"rating": [1.0, np.nan, 2.0, 3.0, 4.0]}, ValueError, "value at row 1 is null|got NaN at row 1"),
         ({"rating": [1.0, np.inf, 2.0, 3.0, 4.0]}, ValueError, "within float32, got inf at row 1"),
         ({"rating": list("abcde")}, TypeError, "value column 'rating' must be numeric"),
-        ({"ts": DATES}, TypeError, "timestamps must be dates or numbers, got .*; parse them first"),
+        ({"ts": list("abcde")}, ValueError, "timestamp 'a' at row 0 is not ISO 8601; parse it first"),
+        ({"ts": [True] * 5}, TypeError, "timestamps must be dates, ISO 8601 strings or numbers, got bool"),
         ({"ts": [1.0, 2.0, np.inf, 3.0, 4.0]}, ValueError, "timestamps must be finite, got inf at row 2"),
         ({"ts": [1, None, 2, 3, 4]}, ValueError, "timestamp at row 1 is null"),
     ],
@@ -167,7 +168,7 @@ def test_from_frame_refuses_bad_cells(frame, change, error, match):
 
 @pytest.mark.parametrize("role", ["user", "item", "value", "timestamp"])
 def test_from_frame_says_which_columns_there_are(frame, role):
-    with pytest.raises(ValueError, match=f"{role} column 'nope' is not in the frame; its columns are .*'rating', 'ts'"):
+    with pytest.raises(ValueError, match=f"{role} column 'nope' is not there; the columns are .*'rating', 'ts'"):
         Interactions.from_frame(frame(columns()), **{role: "nope"})
 
 
@@ -223,8 +224,12 @@ def test_date_columns(frame):
             "ns",
         ),
         ([pd.Timestamp(day) for day in DAYS], [1, 5, 2, 5], "ns"),
+        ([f"1970-01-{day + 1:02d}" for day in DAYS], np.array([1, 5, 2, 5]) * 86_400 * 10**9, "ns"),
+        ([f"1970-01-01T00:00:00.{day}Z" for day in DAYS], np.array([1, 5, 2, 5]) * 10**8, "ns"),
+        ([f"1970-01-01 {day:02d}:30+00:30" for day in DAYS], np.array([1, 5, 2, 5]) * 3_600 * 10**9, "ns"),
+        ([dt.date(1970, 1, 1 + day) for day in DAYS], np.array([1, 5, 2, 5]) * 86_400 * 10**9, "ns"),
     ],
-    ids=["int", "uint8", "float", "datetime64", "datetime", "zone", "pandas"],
+    ids=["int", "uint8", "float", "datetime64", "datetime", "zone", "pandas", "iso", "iso-z", "iso-offset", "date"],
 )
 def test_timestamps_of_arrays(given, expected, unit):
     data = build(timestamps=given)
@@ -237,7 +242,11 @@ def test_timestamps_of_arrays(given, expected, unit):
 @pytest.mark.parametrize(
     ("given", "error", "match"),
     [
-        (DATES, TypeError, "dates or numbers"),
+        ([*DATES[:4], "2020-13-01"], ValueError, "timestamp '2020-13-01' at row 4 is not ISO 8601"),
+        ([*DATES[:4], "today"], ValueError, "timestamp 'today' at row 4 is not ISO 8601"),
+        ([*DATES[:4], ""], ValueError, "timestamp at row 4 is null"),
+        ([*DATES[:4], "NaT"], ValueError, "timestamp 'NaT' at row 4 is not ISO 8601"),
+        (np.array([*DATES[:4], 5], object), TypeError, "dates, ISO 8601 strings or numbers, got object"),
         (np.array(["NaT"] * 5, "M8[ns]"), ValueError, "timestamp at row 0 is null"),
         (
             np.array([*DATES[:4], "2300-01-01"], "M8[s]"),

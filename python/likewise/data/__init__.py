@@ -1,7 +1,8 @@
 """Interactions of users with items: the matrix, the ids, the readers and two bundled data sets."""
 
+from . import datasets
 from .csr import CSR
 from .ids import IdMap, RowNumbers
 from .interactions import Aligned, Events, Interactions, as_interactions
 
-__all__ = ["CSR", "Aligned", "Events", "IdMap", "Interactions", "RowNumbers", "as_interactions"]
+__all__ = ["CSR", "Aligned", "Events", "IdMap", "Interactions", "RowNumbers", "as_interactions", "datasets"]

@@ -14,16 +14,7 @@ from likewise._validation import check_choice
 
 from ._time import TimeUnit, as_timestamps
 
-__all__ = [
-    "FrameLibrary",
-    "as_frame",
-    "check_column",
-    "frame_library",
-    "id_column",
-    "make_frame",
-    "time_column",
-    "value_column",
-]
+__all__ = ["FrameLibrary", "FrameTable", "frame_library", "make_frame"]
 
 FrameLibrary = Literal["pandas", "polars", "pyarrow"]
 
@@ -78,64 +69,74 @@ def _plain_column(column: npt.NDArray[Any]) -> Any:
     return [None if label is None else str(label) for label in column.tolist()]
 
 
-def as_frame(df: Any, subject: str) -> nw.DataFrame[Any]:
-    """Return any frame that narwhals reads as an eager narwhals frame; a lazy one is collected."""
-    try:
-        frame = nw.from_native(df)
-    except TypeError as error:
-        raise TypeError(
-            f"{subject}: expected a data frame (pandas, polars, pyarrow, or another that narwhals reads), "
-            f"got {type(df).__name__}"
-        ) from error
-    return frame.collect() if isinstance(frame, nw.LazyFrame) else frame
+class FrameTable:
+    """The columns of a data frame as arrays; a reader's own table has the same members.
 
+    Parameters
+    ----------
+    df : data frame
+        Any frame that narwhals reads; a lazy one is collected.
+    subject : str
+        What an error names first.
 
-def check_column(frame: nw.DataFrame[Any], column: str, role: str, subject: str) -> nw.Series[Any]:
-    """Return a column by name, or say which ones there are."""
-    if column not in frame.columns:
-        raise ValueError(f"{subject}: {role} column {column!r} is not in the frame; its columns are {frame.columns}")
-    return frame[column]
+    Raises
+    ------
+    TypeError
+        `df` is not a frame.
+    """
 
+    def __init__(self, df: Any, subject: str) -> None:
+        try:
+            frame = nw.from_native(df)
+        except TypeError as error:
+            raise TypeError(
+                f"{subject}: expected a data frame (pandas, polars, pyarrow, or another that narwhals reads), "
+                f"got {type(df).__name__}"
+            ) from error
+        self._frame = frame.collect() if isinstance(frame, nw.LazyFrame) else frame
+        self._subject = subject
 
-def id_column(series: nw.Series[Any], role: str, subject: str) -> npt.NDArray[Any]:
-    """Return a column of ids as an int64 or object array; which ids are good is for `ids.as_id_array` to say."""
-    _check_not_null(series, f"{role} id", subject)
-    if series.dtype.is_integer():
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return self._frame.columns
+
+    def ids(self, column: str, role: str) -> npt.NDArray[Any]:
+        """Return a column of ids as an integer or object array; which ids are good is for `ids.as_id_array` to say."""
+        series = self._not_null(column, f"{role} id")
+        if isinstance(series.dtype, (nw.Categorical, nw.Enum)):
+            series = series.cast(nw.String)
+        if isinstance(series.dtype, (nw.String, nw.Object, nw.Unknown)):
+            labels = np.empty(len(series), dtype=object)
+            labels[:] = series.to_list()
+            return labels
         return series.to_numpy()
-    if isinstance(series.dtype, (nw.Categorical, nw.Enum)):
-        series = series.cast(nw.String)
-    if isinstance(series.dtype, (nw.String, nw.Object, nw.Unknown)):
-        labels = np.empty(len(series), dtype=object)
-        labels[:] = series.to_list()
-        return labels
-    return series.to_numpy()
 
+    def values(self, column: str) -> npt.NDArray[Any]:
+        """Return a numeric or boolean column."""
+        series = self._not_null(column, "value")
+        if isinstance(series.dtype, nw.Decimal):
+            series = series.cast(nw.Float64)
+        if not (series.dtype.is_numeric() or isinstance(series.dtype, nw.Boolean)):
+            raise TypeError(f"{self._subject}: value column {column!r} must be numeric, got {series.dtype}")
+        return series.to_numpy()
 
-def value_column(series: nw.Series[Any], subject: str) -> npt.NDArray[Any]:
-    """Return a numeric or boolean column."""
-    _check_not_null(series, "value", subject)
-    if isinstance(series.dtype, nw.Decimal):
-        series = series.cast(nw.Float64)
-    if not (series.dtype.is_numeric() or isinstance(series.dtype, nw.Boolean)):
-        raise TypeError(f"{subject}: value column {series.name!r} must be numeric, got {series.dtype}")
-    return series.to_numpy()
+    def times(self, column: str) -> tuple[npt.NDArray[Any], TimeUnit]:
+        """Return a column of dates or ISO 8601 strings as int64 nanoseconds in UTC, one of numbers as numbers."""
+        series = self._not_null(column, "timestamp")
+        dtype = series.dtype
+        if isinstance(dtype, nw.Date):
+            series = series.cast(nw.Datetime("ms"))
+        elif isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return as_timestamps(series.to_numpy(), self._subject)
 
-
-def time_column(series: nw.Series[Any], subject: str) -> tuple[npt.NDArray[Any], TimeUnit]:
-    """Return a column of dates as int64 nanoseconds in UTC, one of numbers as int64 or float64."""
-    _check_not_null(series, "timestamp", subject)
-    dtype = series.dtype
-    if isinstance(dtype, nw.Date):
-        series = series.cast(nw.Datetime("ms"))
-    elif isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return as_timestamps(series.to_numpy(), subject)
-
-
-def _check_not_null(series: nw.Series[Any], what: str, subject: str) -> None:
-    # pandas says null also to NaN, polars and pyarrow do not: `is_null` covers what the library calls missing,
-    # and NaN in values or timestamps is found with the other numbers that are not finite.
-    null = series.is_null()
-    if null.any():
-        place = int(np.argmax(null.to_numpy()))
-        raise ValueError(f"{subject}: {what} at row {place} is null; drop such rows")
+    def _not_null(self, column: str, what: str) -> nw.Series[Any]:
+        # pandas calls NaN null too, polars and pyarrow do not: what is left of NaN is found where numbers are checked.
+        series = self._frame[column]
+        null = series.is_null()
+        if null.any():
+            raise ValueError(
+                f"{self._subject}: {what} at row {int(np.argmax(null.to_numpy()))} is null; drop such rows"
+            )
+        return series

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import numbers
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from likewise._validation import is_null
 
 __all__ = ["TimeUnit", "as_instant", "as_timestamps"]
+
+_PLAIN_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?Z?")
 
 TimeUnit = Literal["ns"] | None
 """``"ns"`` for nanoseconds since 1970 in UTC; None for numbers whose meaning only the caller knows."""
@@ -23,7 +26,8 @@ def as_timestamps(timestamps: Any, subject: str) -> tuple[npt.NDArray[Any], Time
     Parameters
     ----------
     timestamps : array-like of shape (n,)
-        ``datetime64`` of any unit, ``datetime`` objects (those without a zone are taken as UTC), or real numbers.
+        ``datetime64`` of any unit, ``datetime`` objects, ISO 8601 strings, or real numbers. Dates without a zone are
+        taken as UTC.
     subject : str
         What an error names first.
 
@@ -32,12 +36,13 @@ def as_timestamps(timestamps: Any, subject: str) -> tuple[npt.NDArray[Any], Time
     TypeError
         The timestamps are neither dates nor numbers.
     ValueError
-        One is null or not finite, or a date is outside the years 1678 to 2261 that int64 nanoseconds reach.
+        One is null or not finite, a string is not ISO 8601, or a date is outside the years 1678 to 2261 that int64
+        nanoseconds reach.
     """
     array = np.asarray(timestamps)
     if array.ndim != 1:
         raise ValueError(f"{subject}: timestamps must be one-dimensional, got shape {array.shape}")
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OUT":
         array = _from_objects(array, subject)
     kind = array.dtype.kind
     if kind == "M":
@@ -52,8 +57,7 @@ def as_timestamps(timestamps: Any, subject: str) -> tuple[npt.NDArray[Any], Time
         raise ValueError(f"{subject}: timestamps must fit int64, got {array.max()}")
     if kind not in "iu":
         raise TypeError(
-            f"{subject}: timestamps must be dates or numbers, got {array.dtype}; parse them first, "
-            "as with pandas.to_datetime or polars' str.to_datetime"
+            f"{subject}: timestamps must be dates, ISO 8601 strings or numbers, got {array.dtype}; convert them first"
         )
     return array.astype(np.int64), None
 
@@ -83,40 +87,54 @@ def as_instant(moment: Any, unit: TimeUnit, subject: str, name: str) -> int | fl
         return int(moment) if isinstance(moment, numbers.Integral) else float(moment)
     if unit is None:
         raise TypeError(f"{subject}: the timestamps are plain numbers, so {name} must be one too, got {moment!r}")
-    if isinstance(moment, str):
-        try:
-            moment = dt.datetime.fromisoformat(moment.replace("Z", "+00:00"))
-        except ValueError as error:
-            raise ValueError(f"{subject}: {name} must be an ISO 8601 date, got {moment!r}") from error
-    if isinstance(moment, dt.date) and not isinstance(moment, dt.datetime):
-        moment = np.datetime64(moment, "D")
-    if not isinstance(moment, (dt.datetime, np.datetime64)):
+    if not isinstance(moment, (str, dt.date, np.datetime64)):
         raise TypeError(f"{subject}: {name} must be a date, an ISO 8601 string or a number, got {moment!r}")
     listed = np.empty(1, dtype=object)
     listed[0] = moment
-    return int(as_timestamps(listed, f"{subject}: {name}")[0][0])
+    try:
+        return int(as_timestamps(listed, subject)[0][0])
+    except ValueError as error:
+        raise ValueError(f"{subject}: {name} must be a date, as in '2026-01-31', got {moment!r}") from error
 
 
 def _from_objects(array: npt.NDArray[Any], subject: str) -> npt.NDArray[Any]:
-    """Return an object array of dates as datetime64, one of plain numbers as numbers."""
+    """Return an array of dates or strings as datetime64, one of plain numbers as numbers, any other as it is."""
     moments = array.tolist()
-    if all(isinstance(moment, (dt.datetime, np.datetime64)) for moment in moments) and moments:
+    for row, moment in enumerate(moments):
+        if is_null(moment) or moment == "":
+            raise ValueError(f"{subject}: timestamp at row {row} is null; drop such rows")
+    if all(isinstance(moment, str) for moment in moments):
+        return _from_strings(moments, subject)
+    if all(isinstance(moment, (dt.date, np.datetime64)) for moment in moments):
         return np.array([_in_utc(moment) for moment in moments])
-    for place, moment in enumerate(moments):
-        if is_null(moment):
-            raise ValueError(f"{subject}: timestamp at row {place} is null; drop such rows")
     if all(isinstance(moment, numbers.Real) and not isinstance(moment, bool) for moment in moments):
         return np.array(moments)
     return array
 
 
-def _in_utc(moment: dt.datetime | np.datetime64) -> np.datetime64:
+def _from_strings(strings: list[str], subject: str) -> npt.NDArray[Any]:
+    if all(map(_PLAIN_ISO.fullmatch, strings)):
+        try:
+            return np.array([string.removesuffix("Z") for string in strings], dtype="datetime64")
+        except ValueError:  # a month of 13 or the like: found by row below
+            pass
+    moments = []
+    for row, string in enumerate(strings):
+        try:
+            moments.append(_in_utc(dt.datetime.fromisoformat(re.sub("Z$", "+00:00", string))))
+        except ValueError as error:
+            raise ValueError(f"{subject}: timestamp {string!r} at row {row} is not ISO 8601; parse it first") from error
+    return np.array(moments)
+
+
+def _in_utc(moment: dt.date | np.datetime64) -> np.datetime64:
     if isinstance(moment, np.datetime64):
         return moment
-    if moment.tzinfo is not None:
+    if isinstance(moment, dt.datetime) and moment.tzinfo is not None:
         moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
     # A pandas Timestamp knows nanoseconds, which a datetime does not.
-    return moment.to_datetime64() if hasattr(moment, "to_datetime64") else np.datetime64(moment, "us")
+    convert = getattr(moment, "to_datetime64", None)
+    return np.datetime64(moment) if convert is None else convert()
 
 
 def _to_nanoseconds(array: npt.NDArray[np.datetime64], subject: str) -> npt.NDArray[np.int64]:

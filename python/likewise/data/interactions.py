@@ -15,7 +15,7 @@ from sklearn.utils import check_array
 from likewise._validation import check_choice, check_float, check_int, check_rows
 
 from ._events import Duplicates, EventLog, merge_events, merge_sorted, offsets_of
-from ._frames import as_frame, check_column, id_column, make_frame, time_column, value_column
+from ._frames import FrameTable, make_frame
 from ._time import TimeUnit, as_timestamps
 from .csr import CSR, coordinate_order, read_only
 from .ids import IdMap, RowNumbers
@@ -134,7 +134,7 @@ class Interactions:
         value : str, default=None
             Column of numbers; None counts every row as 1.
         timestamp : str, default=None
-            Column of dates (those without a zone are taken as UTC) or numbers.
+            Column of dates or ISO 8601 strings (those without a zone are taken as UTC), or of numbers.
         duplicates : {"sum", "last", "error"}, default="sum"
             What several rows of one pair become: the sum of their values at the first time, the latest value at its
             time (without timestamps the row given last), or an error.
@@ -160,14 +160,33 @@ class Interactions:
         Interactions(2 users x 2 items, 2 stored, density 50%, int64 users, string items)
         """
         subject = "Interactions.from_frame"
-        frame = as_frame(df, subject)
-        users = id_column(check_column(frame, user, "user", subject), "user", subject)
-        items = id_column(check_column(frame, item, "item", subject), "item", subject)
-        values = None if value is None else value_column(check_column(frame, value, "value", subject), subject)
-        timestamps, unit = None, None
-        if timestamp is not None:
-            timestamps, unit = time_column(check_column(frame, timestamp, "timestamp", subject), subject)
-        return cls._from_ids(subject, users, items, values, timestamps, unit, duplicates)
+        return cls._from_table(subject, FrameTable(df, subject), user, item, value, timestamp, duplicates)
+
+    @classmethod
+    def _from_table(
+        cls,
+        subject: str,
+        table: Any,
+        user: str,
+        item: str,
+        value: str | None,
+        timestamp: str | None,
+        duplicates: Duplicates,
+    ) -> Interactions:
+        """Build from named columns of a `FrameTable`, or of a reader's table."""
+        for role, column in (("user", user), ("item", item), ("value", value), ("timestamp", timestamp)):
+            if column is not None and column not in table.names:
+                raise ValueError(f"{subject}: {role} column {column!r} is not there; the columns are {table.names}")
+        times, unit = (None, None) if timestamp is None else table.times(timestamp)
+        return cls._from_ids(
+            subject,
+            table.ids(user, "user"),
+            table.ids(item, "item"),
+            None if value is None else table.values(value),
+            times,
+            unit,
+            duplicates,
+        )
 
     @classmethod
     def from_arrays(
@@ -190,7 +209,7 @@ class Interactions:
         values : array-like of shape (n_events,), default=None
             Real numbers; None counts every event as 1.
         timestamps : array-like of shape (n_events,), default=None
-            ``datetime64``, ``datetime`` or numbers.
+            ``datetime64``, ``datetime``, ISO 8601 strings, or numbers.
         duplicates : {"sum", "last", "error"}, default="sum"
             As in `from_frame`.
         user_ids, item_ids : array-like of shape (n_users,), (n_items,), default=None
@@ -325,6 +344,11 @@ class Interactions:
         return self.nnz if self.log is None else self.log.timestamps.size
 
     @property
+    def event_timestamps(self) -> npt.NDArray[Any] | None:
+        """The time of each single event, in the order of `events`."""
+        return self.timestamps if self.log is None else self.log.timestamps
+
+    @property
     def density(self) -> float:
         """Stored pairs per possible pair."""
         return self.by_user.density
@@ -394,7 +418,7 @@ class Interactions:
             low, high = float(matrix.values.min()), float(matrix.values.max())
             values = (low, float(matrix.values.mean(dtype=np.float64)), high)
         first = last = None
-        timestamps = self.timestamps if self.log is None else self.log.timestamps
+        timestamps = self.event_timestamps
         if timestamps is not None and timestamps.size:
             first, last = timestamps.min(), timestamps.max()
             if self.timestamp_unit == "ns":
