@@ -4,5 +4,18 @@ from . import datasets
 from .csr import CSR
 from .ids import IdMap, RowNumbers
 from .interactions import Aligned, Events, Interactions, as_interactions
+from .readers import read_csv, read_movielens, read_parquet
 
-__all__ = ["CSR", "Aligned", "Events", "IdMap", "Interactions", "RowNumbers", "as_interactions", "datasets"]
+__all__ = [
+    "CSR",
+    "Aligned",
+    "Events",
+    "IdMap",
+    "Interactions",
+    "RowNumbers",
+    "as_interactions",
+    "datasets",
+    "read_csv",
+    "read_movielens",
+    "read_parquet",
+]

@@ -132,11 +132,14 @@ class FrameTable:
         return as_timestamps(series.to_numpy(), self._subject)
 
     def _not_null(self, column: str, what: str) -> nw.Series[Any]:
-        # pandas calls NaN null too, polars and pyarrow do not: what is left of NaN is found where numbers are checked.
         series = self._frame[column]
-        null = series.is_null()
+        null = self._null(series)
         if null.any():
             raise ValueError(
                 f"{self._subject}: {what} at row {int(np.argmax(null.to_numpy()))} is null; drop such rows"
             )
         return series
+
+    def _null(self, series: nw.Series[Any]) -> nw.Series[Any]:
+        # pandas calls NaN null too, polars and pyarrow do not: what is left of NaN is found where numbers are checked.
+        return series.is_null()
