@@ -72,3 +72,40 @@ def round_to_bf16(x: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     out = np.zeros((x.shape[0], n_columns), np.uint16)
     out[:, : x.shape[1]] = toward_zero + up
     return out
+
+
+def relevant_items(relevant: CSR, user: int, exclude: CSR | None = None) -> set[int]:
+    """The entries of a row with a value above zero, less those of the same row of `exclude`."""
+    ids, values = relevant.row(user)
+    return set(ids[values > 0].tolist()) - set(() if exclude is None else exclude.row(user)[0].tolist())
+
+
+def ranking_metric(name: str, k: int, ids: npt.ArrayLike, relevant: set[int]) -> float:
+    """One metric of one ranked list, by its definition; NaN without relevant items."""
+    if not relevant:
+        return np.nan
+    hits = np.array([item in relevant for item in ids][:k], dtype=float)
+    ranks = np.arange(1, len(hits) + 1)
+    reachable = min(k, len(relevant))
+    match name:
+        case "precision":
+            return hits.sum() / k
+        case "recall":
+            return hits.sum() / len(relevant)
+        case "hit_rate":
+            return float(hits.any())
+        case "ndcg":
+            return (hits / np.log2(ranks + 1)).sum() / (1 / np.log2(np.arange(2, reachable + 2))).sum()
+        case "map":
+            return (hits * hits.cumsum() / ranks).sum() / reachable
+        case "mrr":
+            return (hits / ranks).max(initial=0)
+    raise ValueError(name)
+
+
+def auc(scores: npt.NDArray[np.floating], relevant: set[int], excluded: set[int]) -> float:
+    """Share of (relevant, other) pairs in the right order; ties count half; NaN scores rank last."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    others = [i for i in range(len(scores)) if i not in relevant | excluded]
+    wins = [float(scores[r] > scores[o]) + 0.5 * float(scores[r] == scores[o]) for r in relevant for o in others]
+    return float(np.mean(wins)) if wins else np.nan

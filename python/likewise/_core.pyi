@@ -79,3 +79,20 @@ def topk_scores(
     ids: Int32,
     scores: Float32,
 ) -> None: ...
+
+class Metric:
+    precision: Metric
+    recall: Metric
+    hit_rate: Metric
+    ndcg: Metric
+    map: Metric
+    mrr: Metric
+
+class RankingMetric:
+    def __init__(self, metric: Metric, k: int) -> None: ...
+
+def ranking_metrics(
+    ctx: Context, ids: Int32, relevant: CSR, exclude: CSR | None, metrics: list[RankingMetric], out: Float64
+) -> None: ...
+def auc(ctx: Context, all_scores: Float32, relevant: CSR, exclude: CSR | None, out: Float64) -> None: ...
+def bootstrap_means(ctx: Context, values: Float64, seed: int, out: Float64) -> None: ...

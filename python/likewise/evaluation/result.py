@@ -1,0 +1,225 @@
+"""What `evaluate` returns: means, values a user, intervals, tables and a plot."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from likewise._backend import get_backend
+from likewise.data._frames import make_frame
+
+__all__ = ["EvaluationResult"]
+
+
+class EvaluationResult(Mapping[str, float]):
+    """Metrics of one model on one test set: a mapping of metric names to means over users.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n_users,)
+        Ids of the users that were ranked for, or row numbers where the data speak those.
+    per_user : dict of str to ndarray of shape (n_users,), float64
+        Values beside `users`, NaN where a metric is undefined for the user. They count in no mean.
+    n_bootstrap, confidence : int, float
+        How intervals are made.
+    n_unknown_users, n_unknown_items : int
+        Users and items of the test set that were left out since the train set or the model does not know them.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: npt.NDArray[Any],
+        per_user: Mapping[str, npt.NDArray[np.float64]],
+        n_bootstrap: int,
+        confidence: float,
+        seed: int,
+        n_unknown_users: int = 0,
+        n_unknown_items: int = 0,
+    ) -> None:
+        self.users = users
+        self.per_user = dict(per_user)
+        self.n_bootstrap = n_bootstrap
+        self.confidence = confidence
+        self.n_unknown_users = n_unknown_users
+        self.n_unknown_items = n_unknown_items
+        self._seed = seed
+        self._means = {name: _mean(_defined(values)) for name, values in self.per_user.items()}
+        self._intervals: dict[str, tuple[float, float]] = {}
+
+    def __getitem__(self, metric: str) -> float:
+        """Mean of a metric over the users for whom it is defined."""
+        self._check(metric)
+        return self._means[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._means)
+
+    def __len__(self) -> int:
+        return len(self._means)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users that were ranked for."""
+        return len(self.users)
+
+    def interval(self, metric: str) -> tuple[float, float]:
+        """Return a bootstrap interval of the mean: the percentiles of its means over resampled users.
+
+        Users are what is resampled, so the interval tells what another draw of users could have given, not another
+        fit or split. Every call, and every metric, sees the same resamples. Efron (1979), doi:10.1214/aos/1176344552.
+
+        Parameters
+        ----------
+        metric : str
+            One of the metrics evaluated.
+
+        Returns
+        -------
+        low, high : float
+            NaN where the metric is defined for no user.
+
+        Raises
+        ------
+        KeyError
+            If the metric was not evaluated.
+        ValueError
+            If the evaluation was made with ``n_bootstrap=0``.
+        """
+        self._check(metric)
+        if self.n_bootstrap == 0:
+            raise ValueError("EvaluationResult.interval: evaluated with n_bootstrap=0; use a number above 0")
+        if metric not in self._intervals:
+            self._intervals[metric] = self._bootstrap(_defined(self.per_user[metric]))
+        return self._intervals[metric]
+
+    def _bootstrap(self, values: npt.NDArray[np.float64]) -> tuple[float, float]:
+        if values.size == 0:
+            return float("nan"), float("nan")
+        backend = get_backend("cpu")
+        means = backend.empty((self.n_bootstrap,), np.float64)
+        backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), self._seed, means)
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(means, [tail, 1 - tail])
+        return float(low), float(high)
+
+    def to_frame(self, *, per_user: bool = False, library: str | None = None) -> Any:
+        """Return the result as a data frame.
+
+        Parameters
+        ----------
+        per_user : bool, default=False
+            One row per user with a column per metric, instead of one row per metric with its mean, interval and number
+            of users.
+        library : {"pandas", "polars", "pyarrow"}, default=None
+            None takes the first of them that is installed.
+
+        Returns
+        -------
+        data frame
+            Columns ``metric, mean, low, high, n_users`` (``low`` and ``high`` only where there are intervals), or
+            ``user`` and the metrics.
+
+        Raises
+        ------
+        ImportError
+            If no such library is installed.
+        """
+        if per_user:
+            return make_frame({"user": self.users, **self.per_user}, "EvaluationResult.to_frame", library)
+        columns: dict[str, npt.NDArray[Any]] = {
+            "metric": np.array(list(self), dtype=object),
+            "mean": np.array(list(self.values())),
+        }
+        if self.n_bootstrap:
+            intervals = np.array([self.interval(metric) for metric in self])
+            columns |= {"low": intervals[:, 0], "high": intervals[:, 1]}
+        columns["n_users"] = np.array([_defined(values).size for values in self.per_user.values()])
+        return make_frame(columns, "EvaluationResult.to_frame", library)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the means with their intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError('EvaluationResult.plot: needs matplotlib; pip install "likewise[plot]"') from error
+            ax = plt.subplots(figsize=(6, 0.6 + 0.4 * len(self)), layout="constrained")[1]
+        means, places = np.array(list(self.values())), np.arange(len(self))
+        spread = None
+        if self.n_bootstrap:
+            intervals = np.array([self.interval(metric) for metric in self])
+            # A mean may lie outside its interval by a rounding error; matplotlib takes no negative length.
+            spread = np.maximum(0, np.stack([means - intervals[:, 0], intervals[:, 1] - means]))
+        ax.errorbar(means, places, xerr=spread, fmt="o", capsize=3)
+        ax.set(yticks=places, yticklabels=list(self), xlabel=self._interval_phrase() or "mean")
+        ax.set_ylim(len(self) - 0.5, -0.5)
+        return ax
+
+    def __repr__(self) -> str:
+        width = max(map(len, self))
+        lines = [f"EvaluationResult over {self.n_users} users"]
+        lines += [f"  {metric:<{width}}  {' '.join(figures)}" for metric, figures in self._figures()]
+        return "\n".join(lines + [f"  ({note})" for note in self._notes()])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(figure)}</td>' for figure in figures)}</tr>"
+            for metric, figures in self._figures()
+        )
+        notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self._notes())
+        return f"<table><caption>{self.n_users} users{notes}</caption>{rows}</table>"
+
+    def _figures(self) -> Iterator[tuple[str, list[str]]]:
+        for metric, mean in self.items():
+            figures = [f"{mean:.4f}"]
+            if self.n_bootstrap:
+                low, high = self.interval(metric)
+                figures.append(f"[{low:.4f}, {high:.4f}]")
+            yield metric, figures
+
+    def _notes(self) -> list[str]:
+        notes = [self._interval_phrase()] if self.n_bootstrap else []
+        for metric, values in self.per_user.items():
+            missing = values.size - _defined(values).size
+            if missing:
+                notes.append(f"{metric}: {missing} users without a value left out")
+        if self.n_unknown_users or self.n_unknown_items:
+            notes.append(
+                f"left out of test: {self.n_unknown_users} unknown users, {self.n_unknown_items} unknown items"
+            )
+        return notes
+
+    def _interval_phrase(self) -> str:
+        return f"mean, {100 * self.confidence:g}% bootstrap interval over users" if self.n_bootstrap else ""
+
+    def _check(self, metric: str) -> None:
+        if metric not in self._means:
+            raise KeyError(f"EvaluationResult: {metric!r} was not evaluated; evaluated are {', '.join(self)}")
+
+
+def _defined(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return values[~np.isnan(values)]
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else float("nan")
