@@ -1,7 +1,8 @@
 """likewise: recommenders end to end, in C++ and CUDA behind scikit-learn-style estimators."""
 
-from . import data, retrieval
+from . import data, model_selection, retrieval
 from .data import Interactions
+from .evaluation import EvaluationResult, evaluate
 from .exceptions import BackendUnavailableError, ModelFileError
 from .models import ImplicitALS, Popularity, load
 
@@ -9,11 +10,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailableError",
+    "EvaluationResult",
     "ImplicitALS",
     "Interactions",
     "ModelFileError",
     "Popularity",
     "data",
+    "evaluate",
     "load",
+    "model_selection",
     "retrieval",
 ]

@@ -17,7 +17,7 @@ from likewise._backend import Backend, get_backend
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.exceptions import ModelFileError
-from likewise.retrieval import top_k
+from likewise.retrieval import mean_ndcg, top_k
 
 from ._files import read_model_file, write_model_file
 from ._results import Recommendations, SimilarItems, SimilarUsers
@@ -300,12 +300,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             return 0.0
         seen, relevant = _rows_of(visible, rows), _rows_of(hidden, rows)
         ids, _ = self._top_k(visible if fold_in else None, rows, _SCORE_K, seen, None, None, type(self).__name__)
-        backend = self._backend()
-        kernels, out = backend.kernels, backend.empty((rows.size, 1), np.float64)
-        metric = kernels.RankingMetric(kernels.Metric.ndcg, _SCORE_K)
-        kernels.ranking_metrics(backend.context, ids, backend.csr(relevant), None, [metric], out)
-        scored = out[~np.isnan(out)]
-        return float(scored.mean()) if scored.size else 0.0
+        return mean_ndcg(self._backend(), ids, relevant, _SCORE_K)
 
     # ------------------------------------------------------------------ files
 

@@ -16,7 +16,7 @@ from likewise.data import CSR, Interactions, as_interactions
 from likewise.retrieval import auc, ranking_metrics
 
 from ._names import MetricName, parse_metrics
-from .result import EvaluationResult
+from ._result import EvaluationResult
 
 __all__ = ["Recommender", "evaluate"]
 
