@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -347,6 +348,33 @@ def test_from_state_refuses_damaged_state():
         CSR.from_state({**state, "indptr": state["indptr"][::-1].copy()})
     with pytest.raises(ValueError, match="is outside"):
         CSR.from_state({**state, "indices": state["indices"] + 20})
+
+
+def peak_bytes(convert):
+    tracemalloc.start()
+    try:
+        convert()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_conversions_make_no_needless_temporaries():
+    n = 2_000_000
+    X = sp.csr_array(
+        (
+            np.ones(n, np.float32),
+            np.tile(np.arange(2_000, dtype=np.int32), 1_000),
+            np.arange(0, n + 1, 2_000, dtype=np.int32),
+        ),
+        shape=(1_000, 5_000),
+    )
+    wide = X.copy()
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    double = X.astype(np.float64)
+    # Bytes an entry beyond the input, with room for blocks and offsets.
+    for matrix, per_entry in ((X, 0), (double, 4), (wide, 4), (X.tocsc(), 8), (X.tocoo(), 8)):
+        assert peak_bytes(lambda matrix=matrix: CSR.from_scipy(matrix)) < (per_entry + 1.5) * n
 
 
 def test_repr():

@@ -163,6 +163,25 @@ def test_one_id_and_many(ids):
     assert id_map.rows([], "here", "user").tolist() == []
 
 
+@pytest.mark.parametrize("ids", EXAMPLES.values(), ids=EXAMPLES)
+def test_one_id_is_looked_up_as_many_are(ids):
+    id_map = IdMap(ids[:-1])
+    for label in ids[:-1]:
+        assert id_map.rows(label, "here", "user").tolist() == id_map.rows([label], "here", "user").tolist()
+    for asked in (ids[-1], [ids[-1]]):
+        with pytest.raises(KeyError, match="is unknown; there are"):
+            id_map.rows(asked, "here", "user")
+    for outside in (2**70, -(2**70)):
+        with pytest.raises((ValueError, TypeError)):
+            id_map.rows(outside, "here", "user")
+
+
+def test_an_empty_map_knows_nobody():
+    for asked in (1, "a", UUIDS[0], [1]):
+        with pytest.raises(KeyError, match="is unknown; there are 0 user ids"):
+            IdMap([]).rows(asked, "here", "user")
+
+
 def test_zero_dimensional_arrays_are_one_id():
     assert IdMap([4, 5]).rows(np.int64(5), "here", "user").tolist() == [1]
     assert IdMap([4, 5]).rows(np.array(5), "here", "user").tolist() == [1]
@@ -239,6 +258,8 @@ def test_take_by_rows_and_by_mask():
 def test_extend_refuses_another_type_and_takes_over_from_nothing():
     with pytest.raises(TypeError, match="union: item ids are int64 here, got string"):
         IdMap([1]).extend(IdMap(["a"]), "union", "item")
+    with pytest.raises(TypeError, match="union: item ids are int64 here, got row numbers; build both in the same way"):
+        IdMap([1]).extend(RowNumbers(1), "union", "item")
     union, rows = IdMap([]).extend(IdMap(["a", "b"]), "union", "item")
     assert union.labels.tolist() == ["a", "b"]
     assert rows.tolist() == [0, 1]

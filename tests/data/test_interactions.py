@@ -96,6 +96,14 @@ def test_from_frame_agrees_with_from_arrays(frame):
     assert_same(data, Interactions.from_arrays(USERS, ITEMS, VALUES, np.array(DATES, "M8[ns]")))
 
 
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), min_size=1, max_size=30))
+def test_from_frame_orders_strings_as_from_arrays_does(pairs_of_ids):
+    users, items = (list(column) for column in zip(*pairs_of_ids, strict=True))
+    expected = Interactions.from_arrays(users, items)
+    for make in (pd.DataFrame, pl.DataFrame, pa.table):
+        assert_same(Interactions.from_frame(make({"user": users, "item": items})), expected)
+
+
 def test_from_frame_takes_columns_by_any_name(frame):
     df = frame({"who": [1, 2], "what": [3, 4], "item": ["x", "y"]})
     data = Interactions.from_frame(df, user="who", item="what")
@@ -791,6 +799,29 @@ def test_aligned_to_row_numbers_mean_the_rows_of_the_other_set():
         Interactions.from_arrays([1], [10]).aligned_to(train, "evaluate")
 
 
+def test_aligned_to_with_row_numbers_on_one_side_only():
+    data = Interactions.from_csr(sp.csr_array(np.array([[1, 1, 0], [0, 0, 0], [0, 1, 0], [1, 0, 1]])))
+    train, test = data.filter(min_user_count=1), data.filter(min_user_count=2)
+    aligned = test.aligned_to(train, "evaluate").interactions
+    assert_array_equal(dense(aligned), [[1, 1, 0], [0, 0, 0], [1, 0, 1]])
+
+
+def test_with_items_of_keeps_the_users():
+    model = Interactions.from_arrays(["zed"], [90], item_ids=[90, 10, 55])
+    data = build().with_items_of(model, "recommend")
+    assert data.user_ids.tolist() == ["ann", "bob", "cat"]
+    assert data.item_map is model.item_map
+    assert_array_equal(dense(data), [[5, 4, 0], [0, 0, 0], [0, 0, 0]])
+    rows = Interactions.from_csr(sp.csr_array(np.eye(2, 3)))
+    assert_array_equal(dense(rows.with_items_of(model, "recommend")), np.eye(2, 3))
+    with pytest.raises(ValueError, match="X has 4 features, but recommend is expecting 3 features as input"):
+        Interactions.from_csr(sp.csr_array(np.eye(2, 4))).with_items_of(model, "recommend")
+    with pytest.raises(TypeError, match="recommend: item ids are int64 here, got string"):
+        Interactions.from_arrays([1], ["a"]).with_items_of(model, "recommend")
+    with pytest.raises(ValueError, match="speaks row numbers"):
+        build().with_items_of(rows, "recommend")
+
+
 def test_union_keeps_rows_and_appends():
     new = Interactions.from_arrays(["zed", "ann"], [77, 10], [5, 6], [9, 8])
     data = build().union(new)
@@ -855,7 +886,7 @@ def test_union_of_what_is_known():
             ValueError,
             "the new ones dates",
         ),
-        (Interactions.from_csr(sp.csr_array(np.eye(2))), TypeError, "ids are string here"),
+        (Interactions.from_csr(sp.csr_array(np.eye(2))), TypeError, "user ids are string here, got row numbers"),
     ],
     ids=["scipy", "ids", "no times", "dates", "rows"],
 )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from likewise._validation import check_choice
 
 from ._time import TimeUnit, as_timestamps
+from .ids import CodedIds
 
 __all__ = ["FrameLibrary", "FrameTable", "frame_library", "make_frame"]
 
@@ -101,12 +102,14 @@ class FrameTable:
         """The names of the columns."""
         return self._frame.columns
 
-    def ids(self, column: str, role: str) -> npt.NDArray[Any]:
-        """Return a column of ids as an integer or object array; which ids are good is for `ids.as_id_array` to say."""
+    def ids(self, column: str, role: str) -> npt.NDArray[Any] | CodedIds:
+        """Return a column of ids: strings coded, all else as an array, of which `ids.as_id_array` says what is good."""
         series = self._not_null(column, f"{role} id")
         if isinstance(series.dtype, (nw.Categorical, nw.Enum)):
             series = series.cast(nw.String)
-        if isinstance(series.dtype, (nw.String, nw.Object, nw.Unknown)):
+        if isinstance(series.dtype, nw.String):
+            return _coded(series)
+        if isinstance(series.dtype, (nw.Object, nw.Unknown)):
             labels = np.empty(len(series), dtype=object)
             labels[:] = series.to_list()
             return labels
@@ -143,3 +146,20 @@ class FrameTable:
     def _null(self, series: nw.Series[Any]) -> nw.Series[Any]:
         # pandas calls NaN null too, polars and pyarrow do not: what is left of NaN is found where numbers are checked.
         return series.is_null()
+
+
+def _coded(series: nw.Series[Any]) -> CodedIds:
+    """Number the distinct strings of a column by a join, where the strings never become Python objects one by one."""
+    distinct = series.alias("id").unique()
+    labels = distinct.to_list()
+    # Ordered here, since libraries differ in how they collate.
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    rank = np.empty(len(labels), dtype=np.int32)
+    rank[order] = np.arange(len(labels), dtype=np.int32)
+    numbered = series.alias("id").to_frame().with_row_index("row")
+    joined = numbered.join(distinct.to_frame().with_row_index("code"), on="id", how="left")
+    codes = np.empty(len(series), dtype=np.int32)
+    codes[joined["row"].to_numpy()] = rank[joined["code"].to_numpy()]
+    ordered = np.empty(len(labels), dtype=object)
+    ordered[:] = [labels[place] for place in order]
+    return CodedIds(ordered, codes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from likewise._validation import check_int, check_rows, is_null
 
 from .csr import read_only
 
-__all__ = ["IdKind", "IdMap", "RowNumbers", "as_id_array"]
+__all__ = ["CodedIds", "IdKind", "IdMap", "RowNumbers", "as_id_array"]
 
 IdKind = Literal["int64", "string", "uuid", "row"]
 
@@ -23,6 +23,15 @@ _TABLE_SLOTS_PER_ID = 8
 _TABLE_SLOTS_ALWAYS = 1 << 16
 
 _INT64 = np.iinfo(np.int64)
+
+
+class CodedIds(NamedTuple):
+    """Ids told once each, as a data frame library finds them faster than a dictionary does."""
+
+    labels: npt.NDArray[Any]
+    """The distinct ids, in rising order."""
+    codes: npt.NDArray[np.int32]
+    """Place in `labels` of each id."""
 
 
 class IdMap:
@@ -76,7 +85,7 @@ class IdMap:
 
         Parameters
         ----------
-        ids : array-like of shape (n,)
+        ids : array-like of shape (n,), or CodedIds
             Integers, strings or UUIDs, all of one type.
         subject, name : str
             For errors, as in the constructor.
@@ -88,6 +97,8 @@ class IdMap:
         rows : ndarray of shape (n,), int32
             ``ids.labels[rows]`` gives back the argument.
         """
+        if isinstance(ids, CodedIds):
+            return cls._trusted(*as_id_array(ids.labels, subject, name)), ids.codes
         kind, array = as_id_array(ids, subject, name)
         if kind == "int64":
             labels, rows = _factorize_integers(array)
@@ -153,12 +164,22 @@ class IdMap:
             return np.full(array.size, -1, dtype=np.int64)
         if kind != self.kind:
             raise TypeError(f"{subject}: {name} ids are {self.kind} here, got {kind} ids such as {_plain(array[0])!r}")
+        return self._look_up().many(array)
+
+    def _look_up(self) -> _IntegerLookup | _ObjectLookup:
         if self._lookup is None:
-            self._lookup = _IntegerLookup(self.labels) if kind == "int64" else _ObjectLookup(kind, self.labels)
-        return self._lookup(array)
+            self._lookup = (
+                _IntegerLookup(self.labels) if self.kind == "int64" else _ObjectLookup(self.kind, self.labels)
+            )
+        return self._lookup
 
     def rows(self, ids: Any, subject: str, name: str) -> npt.NDArray[np.int64]:
         """Return the row of each id; as `find`, but an unknown id is a ``KeyError`` that names the first one."""
+        if _is_one_of_kind(ids, self.kind) and len(self):
+            # One user at a time, as a service asks: no array is made of the id.
+            row = self._look_up().one(ids)
+            if row >= 0:
+                return np.array([row], dtype=np.int64)
         kind, array = as_id_array(_many(ids), subject, name)
         rows = self._find(kind, array, subject, name)
         if rows.size and rows.min() < 0:
@@ -186,6 +207,8 @@ class IdMap:
 
     def extend(self, other: IdMap, subject: str, name: str) -> tuple[IdMap, npt.NDArray[np.int64]]:
         """Return this map with the new ids of `other` appended, and the row there of each id of `other`."""
+        if other.kind == "row" and len(self) and len(other):
+            raise TypeError(f"{subject}: {name} ids are {self.kind} here, got row numbers; build both in the same way")
         rows = self.find(other.labels, subject, name)
         new = rows < 0
         if not new.any():
@@ -282,6 +305,8 @@ class RowNumbers(IdMap):
 
     def rows(self, ids: Any, subject: str, name: str) -> npt.NDArray[np.int64]:
         """Return the row numbers given, one or many; one outside [0, n) is an ``IndexError``."""
+        if _is_one_of_kind(ids, "int64") and 0 <= ids < len(self):
+            return np.array([ids], dtype=np.int64)
         return check_rows(subject, name, ids, len(self))
 
     def take(self, rows: npt.NDArray[Any]) -> IdMap:
@@ -313,12 +338,25 @@ class _IntegerLookup:
             self._order = np.argsort(labels)
             self._sorted = labels[self._order]
 
-    def __call__(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def one(self, label: int) -> int:
+        if not self._low <= label <= self._high:
+            return -1
+        if self._table is not None:
+            return int(self._table[label - self._low])
+        place = int(np.searchsorted(self._sorted, label))
+        return int(self._order[place]) if self._sorted[place] == label else -1
+
+    def many(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if self._table is not None:
             inside = (ids >= self._low) & (ids <= self._high)
             return np.where(inside, self._table[np.where(inside, ids - self._low, 0)], -1).astype(np.int64)
-        place = np.minimum(np.searchsorted(self._sorted, ids), self._sorted.size - 1)
-        return np.where(self._sorted[place] == ids, self._order[place], -1)
+        # In order, the questions walk through the labels once instead of jumping about in them.
+        order = np.argsort(ids)
+        asked = ids[order]
+        place = np.minimum(np.searchsorted(self._sorted, asked), self._sorted.size - 1)
+        rows = np.empty(ids.size, dtype=np.int64)
+        rows[order] = np.where(self._sorted[place] == asked, self._order[place], -1)
+        return rows
 
 
 class _ObjectLookup:
@@ -326,9 +364,12 @@ class _ObjectLookup:
 
     def __init__(self, kind: IdKind, labels: npt.NDArray[Any]) -> None:
         self._kind = kind
-        self._index = dict(zip(_keys(kind, labels), range(labels.size), strict=True))
+        self._index: dict[Any, int] = dict(zip(_keys(kind, labels), range(labels.size), strict=True))
 
-    def __call__(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def one(self, label: Any) -> int:
+        return self._index.get(label.int if self._kind == "uuid" else label, -1)
+
+    def many(self, ids: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         get = self._index.get
         return np.fromiter((get(key, -1) for key in _keys(self._kind, ids)), dtype=np.int64, count=ids.size)
 
@@ -415,6 +456,10 @@ def _kind_of(label: Any) -> IdKind | None:
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
         return "int64"
     return None
+
+
+def _is_one_of_kind(label: Any, kind: IdKind) -> bool:
+    return kind == _kind_of(label)
 
 
 def _plain(label: Any) -> Any:

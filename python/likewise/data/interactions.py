@@ -673,7 +673,8 @@ class Interactions:
         Returns
         -------
         Interactions
-            In the same shape and ids. Each pair is one event, at the pair's time.
+            In the same shape and ids. Each pair is one event, at the pair's time; a stored zero becomes 1 like any
+            other value, unless `threshold` leaves it out.
         """
         kept = self
         if threshold is not None:
@@ -877,7 +878,7 @@ class Interactions:
             return np.arange(len(mine))
         if isinstance(mine, RowNumbers):
             # Row numbers mean the rows of the other set, so there must be as many on both sides.
-            if self.shape != other.shape:
+            if len(mine) != len(theirs):
                 hint = "; it looks transposed" if self.shape == other.shape[::-1] else ""
                 raise ValueError(
                     f"{subject}: the interactions have shape {self.shape} but the model or train set has "
