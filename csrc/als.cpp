@@ -15,12 +15,12 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kChunkRows = 64;          // rows gathered at once, still in the first-level cache when first used
-constexpr Offset kFormRows = 256;          // rows of one update of a formed matrix
-constexpr Offset kPanelBytes = 1 << 20;    // a row's block of gathered factors that stays in a second-level cache
-constexpr Offset kHeavyRow = 4096;         // rows this long are handed out first and one by one
-constexpr Offset kRowsEach = 32;           // lighter rows are handed out in groups
-constexpr int kExactSteps = 64;            // conjugate gradients where Cholesky finds a singular matrix
+constexpr Offset kChunkRows = 64;        // rows gathered at once, still in the first-level cache when first used
+constexpr Offset kFormRows = 256;        // rows of one update of a formed matrix
+constexpr Offset kPanelBytes = 1 << 20;  // a row's block of gathered factors that stays in a second-level cache
+constexpr Offset kHeavyRow = 4096;       // rows this long are handed out first and one by one
+constexpr Offset kRowsEach = 32;         // lighter rows are handed out in groups
+constexpr int kExactSteps = 64;          // conjugate gradients where Cholesky finds a singular matrix
 
 struct Problem {
   const simd::MicroKernels& micro;
@@ -37,8 +37,8 @@ struct Problem {
 
 float row_penalty(const AlsObjective& objective, Offset n_entries, Offset n_cols) {
   if (objective.regularization_exponent == 0) return objective.regularization;
-  const double count = static_cast<double>(n_entries) + static_cast<double>(objective.unobserved_weight) *
-                                                            static_cast<double>(n_cols);
+  const double count =
+      static_cast<double>(n_entries) + static_cast<double>(objective.unobserved_weight) * static_cast<double>(n_cols);
   return static_cast<float>(objective.regularization *
                             std::pow(count, static_cast<double>(objective.regularization_exponent)));
 }
@@ -64,9 +64,9 @@ class RowEngine {
 
   const Problem& problem_;
   const simd::MicroKernels& micro_;
-  Offset d_, dp_;             // factors, padded
-  Offset panel_rows_;         // longest row whose gathered block is kept
-  Offset n_ = 0, np_ = 0;     // entries of this row, padded
+  Offset d_, dp_;          // factors, padded
+  Offset panel_rows_;      // longest row whose gathered block is kept
+  Offset n_ = 0, np_ = 0;  // entries of this row, padded
   const Id* ids_ = nullptr;
   Offset n_ahead_ = 0;        // ids that follow ids_ in memory
   bool all_positive_ = true;  // every weight c - w0 > 0
@@ -84,9 +84,8 @@ RowEngine::RowEngine(const Problem& problem, Offset longest_row)
   panel_rows_ = std::max(kFormRows, padded(kPanelBytes / (4 * dp_)));
   const Offset dual_rows = problem.solver == AlsSolver::kCholesky ? std::min(dp_, longest) : 0;
   const Offset kept_rows = std::max({kFormRows, std::min(panel_rows_, longest), dual_rows});
-  const Offset panel_size = problem.solver == AlsSolver::kBlock
-                                ? std::max(padded(longest) * width, kChunkRows * dp_)
-                                : kept_rows * dp_;
+  const Offset panel_size =
+      problem.solver == AlsSolver::kBlock ? std::max(padded(longest) * width, kChunkRows * dp_) : kept_rows * dp_;
   // The dual of a row has up to dp_ entries on a side, and its panel is held twice.
   const Offset matrix_side = problem.solver == AlsSolver::kBlock ? width : dp_;
   w_ = Scratch<float>(count(longest));
@@ -131,7 +130,8 @@ void RowEngine::load_row(Offset row) {
 /// Gathers the factors of entries [first, first + n) and zeros up to a multiple of 16 rows.
 void RowEngine::gather(Offset first, Offset n, float* panel) const {
   if (problem_.y_bf16.n_rows > 0 && problem_.solver == AlsSolver::kCg) {
-    micro_.gather_bf16(problem_.y_bf16.data, problem_.y_bf16.n_cols, dp_, ids_ + first, n, n_ahead_ - first, dp_, panel);
+    micro_.gather_bf16(problem_.y_bf16.data, problem_.y_bf16.n_cols, dp_, ids_ + first, n, n_ahead_ - first, dp_,
+                       panel);
     std::fill(panel + n * dp_, panel + padded(n) * dp_, 0.0F);
   } else {
     gather_columns(first, n, 0, d_, dp_, panel);
@@ -144,20 +144,17 @@ void RowEngine::gather_columns(Offset first, Offset n, Offset column, Offset col
   std::fill(panel + n * width, panel + padded(n) * width, 0.0F);
 }
 
-/// matrix += panel' diag(w) panel, upper triangle, for n <= kFormRows rows (a multiple of 16).
+/// matrix += panel' diag(w) panel, upper triangle, for n <= kFormRows rows. On a tile unit in `terms` products of bf16.
 void RowEngine::add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms) {
-  const bool on_tiles = terms > 0 && micro_.has_bf16_tiles && all_positive_;
+  if (micro_.has_bf16_tiles && all_positive_) {
+    for (Offset j = 0; j < n; ++j) scaled_[j] = std::sqrt(w[j]);
+    micro_.syrk_upper_bf16(n, d, panel, scaled_.get(), matrix, terms, tiles_.get());
+    return;
+  }
   for (Offset j = 0; j < n; ++j) {
-    const float factor = on_tiles ? std::sqrt(w[j]) : w[j];
-    for (Offset i = 0; i < d; ++i) scaled_[j * d + i] = factor * panel[j * d + i];
+    for (Offset i = 0; i < d; ++i) scaled_[j * d + i] = w[j] * panel[j * d + i];
   }
-  if (on_tiles) {
-    const Offset n_tiles = (n + 31) / 32 * 32;
-    std::fill(scaled_.get() + n * d, scaled_.get() + n_tiles * d, 0.0F);
-    micro_.syrk_upper_bf16(n_tiles, d, scaled_.get(), matrix, terms, tiles_.get());
-  } else {
-    micro_.syrk_upper(n, d, scaled_.get(), panel, matrix);
-  }
+  micro_.syrk_upper(n, d, scaled_.get(), panel, matrix);
 }
 
 void RowEngine::start_residual() {
@@ -178,7 +175,7 @@ void RowEngine::form_system(int terms) {
       micro_.panel_residual(padded(n), dp_, rows, w_.get() + row, v_.get() + row, x_.get(), residual_.get(),
                             diagonal_.get());
     }
-    add_to_matrix(padded(last - first), dp_, panel_.get(), w_.get() + first, matrix_.get(), terms);
+    add_to_matrix(last - first, dp_, panel_.get(), w_.get() + first, matrix_.get(), terms);
   }
   for (Offset i = 0; i < dp_; ++i) matrix_[i * dp_ + i] += dense_[i];
 }
@@ -255,8 +252,8 @@ void RowEngine::solve_block() {
     const Offset width = padded(columns);
     gather_columns(0, n_, column, columns, width, panel_.get());
     std::fill_n(matrix_.get(), width * width, 0.0F);
-    for (Offset first = 0; first < np_; first += kFormRows) {
-      const Offset n = std::min(kFormRows, np_ - first);
+    for (Offset first = 0; first < n_; first += kFormRows) {
+      const Offset n = std::min(kFormRows, n_ - first);
       add_to_matrix(n, width, panel_.get() + first * width, w_.get() + first, matrix_.get(), 3);
     }
     float* step = residual_.get();

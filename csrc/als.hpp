@@ -11,7 +11,8 @@ namespace likewise::cpu {
 /// The weights of the squared errors. A stored value r has confidence c = 1 + alpha |r| and preference p = 1 if r > 0,
 /// else 0; every other pair has weight w0 = unobserved_weight and preference 0. The penalty of row u, with n_u stored
 /// entries out of m columns, is lambda_u = regularization (n_u + w0 m)^regularization_exponent.
-///   L = sum_stored c_ui (p_ui - x_u y_i)^2 + sum_others w0 (x_u y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2
+///   L = sum_stored c_ui (p_ui - x_u y_i)^2 + sum_others w0 (x_u y_i)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i
+///   |y_i|^2
 /// w0 = 1, exponent 0: Hu, Koren & Volinsky (2008), doi:10.1109/ICDM.2008.22, eq. 3. Small w0, exponent 0..1: Rendle,
 /// Krichene, Zhang & Koren (2022), doi:10.1145/3523227.3548486, eq. 4 and 6.
 struct AlsObjective {
@@ -26,7 +27,8 @@ struct AlsObjective {
 enum class AlsSolver { kCholesky, kCg, kBlock };
 
 /// Improves every row of x with y held fixed: row u solves, exactly or approximately,
-///   (w0 Y'Y + sum_i (c_ui - w0) y_i y_i' + lambda_u I) x_u = sum_i c_ui p_ui y_i        over the items stored in row u,
+///   (w0 Y'Y + sum_i (c_ui - w0) y_i y_i' + lambda_u I) x_u = sum_i c_ui p_ui y_i        over the items stored in row
+///   u,
 /// Hu et al. eq. 4. A row without entries becomes zero.
 ///
 /// y must stand in the eigenbasis of its Gramian: Y'Y = diag(eigenvalues). Every system is then a diagonal matrix plus

@@ -44,16 +44,20 @@ struct TilePanel {
   std::uint32_t* columns;
 };
 
+/// Packs n rows, scaled, and zeros up to `n_packed`.
 template <bool kRemainder>
-void pack_panel(Size n, Size d, const float* p, TilePanel out) {
-  for (Size row = 0; row < n; row += 2) {
+void pack_panel(Size n, Size n_packed, Size d, const float* p, const float* scale, TilePanel out) {
+  const auto row_at = [=](Size row, Size c) {
+    if (row >= n) return _mm512_setzero_ps();
+    const __m512 x = _mm512_mul_ps(_mm512_set1_ps(scale[row]), _mm512_loadu_ps(p + row * d + c));
+    return kRemainder ? bf16_remainder(x) : x;
+  };
+  for (Size row = 0; row < n_packed; row += 2) {
     for (Size c = 0; c < d; c += 16) {
-      __m512 even = _mm512_loadu_ps(p + row * d + c), odd = _mm512_loadu_ps(p + (row + 1) * d + c);
-      if constexpr (kRemainder) even = bf16_remainder(even), odd = bf16_remainder(odd);
-      _mm512_storeu_si512(out.pairs + row / 2 * d + c, interleave(even, odd));
+      _mm512_storeu_si512(out.pairs + row / 2 * d + c, interleave(row_at(row, c), row_at(row + 1, c)));
     }
   }
-  for (Size row = 0; row < n; row += kTileDepth) {
+  for (Size row = 0; row < n_packed; row += kTileDepth) {
     for (Size c = 0; c < d; c += 16) {
       transpose_block(out.pairs + row / 2 * d + c, d, out.columns + (row / kTileDepth * d + c) * 16);
     }
@@ -98,13 +102,14 @@ void update_tiles(Size n, Size d, TilePanel high, TilePanel low, int terms, Size
   if constexpr (kRows == 2 && kCols == 2) _tile_stored(3, below + 16, stride);
 }
 
-void syrk_upper_bf16(Size n, Size d, const float* p, float* a, int terms, void* scratch) {
+void syrk_upper_bf16(Size n_rows, Size d, const float* p, const float* scale, float* a, int terms, void* scratch) {
+  const Size n = (n_rows + kTileDepth - 1) / kTileDepth * kTileDepth;
   auto* words = static_cast<std::uint32_t*>(scratch);
   const Size panel_words = n / 2 * d;
   const TilePanel high = {words, words + panel_words};
   const TilePanel low = {words + 2 * panel_words, words + 3 * panel_words};
-  pack_panel<false>(n, d, p, high);
-  if (terms == 3) pack_panel<true>(n, d, p, low);
+  pack_panel<false>(n_rows, n, d, p, scale, high);
+  if (terms == 3) pack_panel<true>(n_rows, n, d, p, scale, low);
 
   const TileConfig config;
   _tile_loadconfig(&config);

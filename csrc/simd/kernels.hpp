@@ -26,9 +26,11 @@ struct MicroKernels {
 
   /// a += l' r on and above the diagonal (what is below it is undefined): l, r (n, d) padded, a (d, d) padded.
   void (*syrk_upper)(std::int64_t n, std::int64_t d, const float* l, const float* r, float* a);
-  /// The same for a += p' p with the products in bf16 split in `terms` (1: bf16, 3: hi hi + hi lo + lo hi, about 16 bits)
-  /// and float32 sums; n a multiple of 32; `scratch` holds syrk_scratch_bytes(n, d), 64-byte aligned. Null without AMX.
-  void (*syrk_upper_bf16)(std::int64_t n, std::int64_t d, const float* p, float* a, int terms, void* scratch);
+  /// a += p' diag(scale)^2 p on and above the diagonal, with the rows of p scaled and their products taken in bf16,
+  /// split in `terms` (1: bf16, 3: hi hi + hi lo + lo hi, about 16 bits), and float32 sums. p (n, d) padded, scale (n).
+  /// `scratch` holds syrk_scratch_bytes(n, d), 64-byte aligned. Null without AMX.
+  void (*syrk_upper_bf16)(std::int64_t n, std::int64_t d, const float* p, const float* scale, float* a, int terms,
+                          void* scratch);
 
   /// a = u' u in place, padded; upper triangle in, u out. False when a pivot is not positive.
   bool (*cholesky_upper)(std::int64_t d, float* a);
@@ -75,7 +77,7 @@ inline constexpr std::int64_t kTileCols = 32;
 constexpr std::int64_t padded(std::int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 
 /// Bytes of scratch that `syrk_upper_bf16` needs.
-constexpr std::int64_t syrk_scratch_bytes(std::int64_t n, std::int64_t d) { return 8 * n * (d + kPad); }
+constexpr std::int64_t syrk_scratch_bytes(std::int64_t n, std::int64_t d) { return 8 * ((n + 31) / 32 * 32) * d; }
 
 /// The tables of this build. Whether the machine runs one is dispatch's question.
 extern const MicroKernels kScalarKernels;

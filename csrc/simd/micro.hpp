@@ -87,8 +87,8 @@ struct Micro {
                                                            c + i * c_row + j, c_row);
       }
       for (; j < n_cols; j += kLanes) {
-        register_tile<V::kTileRows, 1, kUpdate>(depth, a + i * a_row, a_row, a_depth, b + j, b_row,
-                                                c + i * c_row + j, c_row);
+        register_tile<V::kTileRows, 1, kUpdate>(depth, a + i * a_row, a_row, a_depth, b + j, b_row, c + i * c_row + j,
+                                                c_row);
       }
     }
   }

@@ -22,17 +22,31 @@ struct Scalar {
     for (int i = 0; i < 4; ++i) out.v[i] = f(i);
     return out;
   }
-  static Reg load(const float* p) { return each([=](int i) { return p[i]; }); }
+  static Reg load(const float* p) {
+    return each([=](int i) { return p[i]; });
+  }
   static void store(float* p, Reg a) {
     for (int i = 0; i < 4; ++i) p[i] = a.v[i];
   }
-  static Reg set1(float x) { return each([=](int) { return x; }); }
+  static Reg set1(float x) {
+    return each([=](int) { return x; });
+  }
   static Reg zero() { return set1(0); }
-  static Reg add(Reg a, Reg b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
-  static Reg sub(Reg a, Reg b) { return each([&](int i) { return a.v[i] - b.v[i]; }); }
-  static Reg mul(Reg a, Reg b) { return each([&](int i) { return a.v[i] * b.v[i]; }); }
-  static Reg fma(Reg a, Reg b, Reg c) { return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
-  static Reg fnma(Reg a, Reg b, Reg c) { return each([&](int i) { return c.v[i] - a.v[i] * b.v[i]; }); }
+  static Reg add(Reg a, Reg b) {
+    return each([&](int i) { return a.v[i] + b.v[i]; });
+  }
+  static Reg sub(Reg a, Reg b) {
+    return each([&](int i) { return a.v[i] - b.v[i]; });
+  }
+  static Reg mul(Reg a, Reg b) {
+    return each([&](int i) { return a.v[i] * b.v[i]; });
+  }
+  static Reg fma(Reg a, Reg b, Reg c) {
+    return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+  }
+  static Reg fnma(Reg a, Reg b, Reg c) {
+    return each([&](int i) { return c.v[i] - a.v[i] * b.v[i]; });
+  }
   static Reg load_bf16(const std::uint16_t* p) {
     return each([=](int i) {
       const std::uint32_t bits = static_cast<std::uint32_t>(p[i]) << 16;
