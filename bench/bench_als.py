@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from bench import datasets, harness, peers
-from bench.ours import Likewise
+from bench.ours import Likewise, LikewiseSession
 from bench.peers import Contestant, Factors, FoldsIn, Problem
 from likewise._backend import get_backend
 
@@ -255,18 +255,20 @@ def new_users(matrix: sp.csr_matrix, n_users: int, n_entries: int, seed: int = 0
 
 
 def fold_in_case(contestant: FoldsIn, users: sp.csr_matrix) -> harness.Case:
-    """Factors of all ``users`` in one call; ``contestant`` has been trained."""
+    """Factors of all ``users`` in one call, by ``contestant`` trained for two epochs."""
+    items = contestant.train(2)[1]
     prepared, found = contestant.prepare(users), np.empty(0)
 
     def call() -> None:
         nonlocal found
         found = contestant.transform(prepared)
 
-    return harness.Case(call, lambda: _check_folded(found, users, contestant))
+    return harness.Case(call, lambda: _check_folded(found, users, contestant.problem, items))
 
 
 def fold_in_one_case(contestant: FoldsIn, users: sp.csr_matrix) -> harness.Case:
-    """Seconds of a call for a single user, averaged over ``users`` one after the other."""
+    """Seconds of a call for a single user, averaged over ``users`` one after the other; trained for two epochs."""
+    items = contestant.train(2)[1]
     prepared, found = [contestant.prepare(users[u]) for u in range(users.shape[0])], np.empty(0)
 
     def call() -> float:
@@ -277,14 +279,15 @@ def fold_in_one_case(contestant: FoldsIn, users: sp.csr_matrix) -> harness.Case:
         found = np.concatenate([np.atleast_2d(row) for row in rows])
         return seconds
 
-    return harness.Case(call, lambda: _check_folded(found, users, contestant), self_timed=True)
+    return harness.Case(call, lambda: _check_folded(found, users, contestant.problem, items), self_timed=True)
 
 
-def _check_folded(found: npt.NDArray[Any], users: sp.csr_matrix, contestant: FoldsIn) -> dict[str, float]:
-    problem = contestant.problem
+def _check_folded(
+    found: npt.NDArray[Any], users: sp.csr_matrix, problem: Problem, item_factors: npt.NDArray[Any]
+) -> dict[str, float]:
     facts = {"n_users": users.shape[0], "n_entries": users.nnz}
     return facts | datasets.check_als_rows(
-        found, users, contestant.factors()[1], regularization=problem.regularization, alpha=problem.alpha
+        found, users, item_factors, regularization=problem.regularization, alpha=problem.alpha
     )
 
 
@@ -306,13 +309,11 @@ def run_fold_in(
     users = new_users(matrix, n_users, n_entries)
     rows: list[dict[str, Any]] = []
     # A single user is nothing to share out: with a second thread implicit only waits for it.
-    for bench, make_case, part, count in (
-        ("fold_in", fold_in_case, users, threads),
-        ("fold_in_one", fold_in_one_case, users[:200], 1),
+    for bench, make_case, part, count, entrants in (
+        ("fold_in", fold_in_case, users, threads, contestants),
+        ("fold_in_one", fold_in_one_case, users[:200], 1, [*contestants, LikewiseSession]),
     ):
-        trained = _start(contestants, Problem(matrix, factors, regularization, alpha, count))
-        for contestant in trained.values():
-            contestant.train(2)
+        trained = _start(entrants, Problem(matrix, factors, regularization, alpha, count))
         cases = {name: make_case(contestant, part) for name, contestant in trained.items()}
         # One BLAS thread, as implicit asks; the others do not call BLAS here.
         with harness.limit_threads(count, blas_threads=1):

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import numpy.typing as npt
 import scipy.sparse as sp
 
 import likewise as lw
-from bench.peers import ByDifference, Factors, FoldsIn
+from bench.peers import Factors, FittedAnew, FoldsIn, Problem
 
 
-class Likewise(ByDifference, FoldsIn):
-    """`likewise.ImplicitALS` with its default solver."""
+class Likewise(FittedAnew, FoldsIn):
+    """`likewise.ImplicitALS` with its default solver.
+
+    Seconds are taken between callbacks; having one costs a product of all factors with a square matrix an epoch.
+    """
 
     name = "likewise"
     distribution = "likewise"
     solver: ClassVar[str] = "auto"
 
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.model = self._make(
+            problem.factors, 1, problem.threads, regularization=problem.regularization, alpha=problem.alpha
+        )
+
+    @classmethod
+    def _make(cls, factors: int, iterations: int, threads: int, **parameters: Any) -> lw.ImplicitALS:
+        return lw.ImplicitALS(
+            factors=factors, iterations=iterations, solver=cls.solver, random_state=0, n_jobs=threads, **parameters
+        )
+
     def fit(self, iterations: int) -> Factors:
-        problem = self.problem
-        model = self.model(problem.factors, iterations, problem.threads, problem.regularization, problem.alpha)
-        self._fitted = model.fit(problem.matrix)
-        return model.user_factors_, model.item_factors_
+        self.model.set_params(iterations=iterations, callbacks=None).fit(self.problem.matrix)
+        return self.model.user_factors_, self.model.item_factors_
+
+    def time_epochs(self) -> float:
+        times: list[float] = []
+
+        def note_time(_model: lw.ImplicitALS, _iteration: int, _loss: float | None) -> None:
+            times.append(time.perf_counter())
+
+        self.model.set_params(iterations=1 + self.epochs_timed, callbacks=note_time).fit(self.problem.matrix)
+        return times[-1] - times[0]
 
     def prepare(self, new_users: sp.csr_matrix) -> sp.csr_matrix:
         return new_users
 
     def transform(self, prepared: sp.csr_matrix) -> npt.NDArray[Any]:
-        factors: npt.NDArray[Any] = self._fitted.transform(prepared)
-        return factors
-
-    @classmethod
-    def model(
-        cls, factors: int, iterations: int, threads: int, regularization: float = 0.01, alpha: float = 1.0
-    ) -> lw.ImplicitALS:
-        """The estimator that is measured."""
-        return lw.ImplicitALS(
-            factors=factors,
-            regularization=regularization,
-            alpha=alpha,
-            iterations=iterations,
-            solver=cls.solver,
-            random_state=0,
-            n_jobs=threads,
-        )
+        return self.model.transform(prepared)
 
     @classmethod
     def version(cls) -> str:
@@ -52,8 +59,17 @@ class Likewise(ByDifference, FoldsIn):
 
     @classmethod
     def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:
-        model = cls.model(factors, iterations, threads).fit(matrix)
+        model = cls._make(factors, iterations, threads, regularization=0.01).fit(matrix)
         return model.user_factors_, model.item_factors_
+
+
+class LikewiseSession(Likewise):
+    """`likewise.ImplicitALS.fold_in`, made for one user at a time."""
+
+    name = "likewise fold_in"
+
+    def transform(self, prepared: sp.csr_matrix) -> npt.NDArray[Any]:
+        return self.model.fold_in(prepared.indices, prepared.data)
 
 
 class LikewiseCG(Likewise):

@@ -107,31 +107,30 @@ class FoldsIn(Contestant):
         """Factors of new users, shape (n_users, factors)."""
 
 
-class ByDifference(Contestant):
-    """A model whose fit is neither watched nor continued.
+class FittedAnew(Contestant):
+    """A model that is fitted from the start for every figure: a fit cannot be continued without its set-up.
 
-    An epoch's seconds are a difference, [fit(1 + n epochs) - fit(1 epoch)] / n, and `factors` comes from one more fit
-    with as many epochs as were asked for.
+    An epoch's seconds are an average over ``epochs_timed`` of them, and `factors` comes from one more fit with as many
+    epochs as were asked for.
     """
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.epochs_run = 0
-        # Enough epochs for the difference to stand out of the noise of a small matrix.
-        self._epochs_timed = 3 if problem.matrix.nnz > 2_000_000 else 10
+        # Enough for a small matrix to stand out of the noise.
+        self.epochs_timed = 3 if problem.matrix.nnz > 2_000_000 else 10
 
     @abstractmethod
     def fit(self, iterations: int) -> Factors:
         """Train from the start; user and item factors."""
 
+    @abstractmethod
+    def time_epochs(self) -> float:
+        """Seconds of ``epochs_timed`` epochs without set-up."""
+
     def epoch(self) -> float:
         self.epochs_run += 1
-        start = time.perf_counter()
-        self.fit(1)
-        middle = time.perf_counter()
-        self.fit(1 + self._epochs_timed)
-        end = time.perf_counter()
-        return ((end - middle) - (middle - start)) / self._epochs_timed
+        return self.time_epochs() / self.epochs_timed
 
     def factors(self) -> Factors:
         return self.fit(self.epochs_run)
@@ -309,8 +308,11 @@ class IrspackIALSPP(Irspack):
     solver = "IALSPP"
 
 
-class Cmfrec(ByDifference):
-    """cmfrec's ``CMF_implicit``: confidence 1 + alpha·x, plain regularization; its options for speed are set."""
+class Cmfrec(FittedAnew):
+    """cmfrec's ``CMF_implicit``: confidence 1 + alpha·x, plain regularization; its options for speed are set.
+
+    A fit cannot be watched either, so the seconds of n epochs are those of a fit with 1 + n less those of one with 1.
+    """
 
     distribution = "cmfrec"
     use_cg: ClassVar[bool]
@@ -346,6 +348,14 @@ class Cmfrec(ByDifference):
         with limit_threads(problem.threads, self.blas_threads):
             model.fit(self._values)
         return model.A_, model.B_
+
+    def time_epochs(self) -> float:
+        start = time.perf_counter()
+        self.fit(1)
+        middle = time.perf_counter()
+        self.fit(1 + self.epochs_timed)
+        end = time.perf_counter()
+        return (end - middle) - (middle - start)
 
     @classmethod
     def fit_plainly(cls, matrix: sp.csr_matrix, factors: int, iterations: int, threads: int) -> Factors:

@@ -24,9 +24,9 @@ def threads() -> Iterator[None]:
         yield
 
 
-def _started(contestant: type[peers.Contestant]) -> Any:
+def _started(contestant: type[peers.Contestant], threads: int = THREADS) -> Any:
     try:
-        return contestant(peers.Problem(datasets.load_csr(DATASET), FACTORS, threads=THREADS))
+        return contestant(peers.Problem(datasets.load_csr(DATASET), FACTORS, threads=threads))
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
 
@@ -58,11 +58,15 @@ def test_als_epoch(benchmark: Any, contestant: type[peers.Contestant]) -> None:
 
 
 @pytest.mark.parametrize("contestant", FOLDERS, ids=lambda cls: cls.name)
-@pytest.mark.parametrize("make_case", [bench_als.fold_in_case, bench_als.fold_in_one_case])
-def test_fold_in(benchmark: Any, contestant: type[peers.FoldsIn], make_case: Any) -> None:
-    started = _started(contestant)
-    started.train(2)
-    _run(benchmark, make_case(started, bench_als.new_users(datasets.load_csr(DATASET), 50, 20)))
+def test_fold_in(benchmark: Any, contestant: type[peers.FoldsIn]) -> None:
+    users = bench_als.new_users(datasets.load_csr(DATASET), 50, 20)
+    _run(benchmark, bench_als.fold_in_case(_started(contestant), users))
+
+
+@pytest.mark.parametrize("contestant", [*FOLDERS, ours.LikewiseSession], ids=lambda cls: cls.name)
+def test_fold_in_one(benchmark: Any, contestant: type[peers.FoldsIn]) -> None:
+    users = bench_als.new_users(datasets.load_csr(DATASET), 50, 20)
+    _run(benchmark, bench_als.fold_in_one_case(_started(contestant, threads=1), users))
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from /proc")
