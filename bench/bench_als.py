@@ -308,10 +308,11 @@ def run_fold_in(
     matrix = datasets.load_csr(dataset)
     users = new_users(matrix, n_users, n_entries)
     rows: list[dict[str, Any]] = []
+    with_sessions: list[type[FoldsIn]] = [*contestants, LikewiseSession]
     # A single user is nothing to share out: with a second thread implicit only waits for it.
     for bench, make_case, part, count, entrants in (
         ("fold_in", fold_in_case, users, threads, contestants),
-        ("fold_in_one", fold_in_one_case, users[:200], 1, [*contestants, LikewiseSession]),
+        ("fold_in_one", fold_in_one_case, users[:200], 1, with_sessions),
     ):
         trained = _start(entrants, Problem(matrix, factors, regularization, alpha, count))
         cases = {name: make_case(contestant, part) for name, contestant in trained.items()}
