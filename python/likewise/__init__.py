@@ -1,7 +1,7 @@
 """likewise: recommenders end to end, in C++ and CUDA behind scikit-learn-style estimators."""
 
 from . import data, model_selection, retrieval
-from .data import Interactions
+from .data import Interactions, datasets
 from .evaluation import EvaluationResult, evaluate
 from .exceptions import BackendUnavailableError, ModelFileError
 from .models import ImplicitALS, Popularity, load
@@ -16,6 +16,7 @@ __all__ = [
     "ModelFileError",
     "Popularity",
     "data",
+    "datasets",
     "evaluate",
     "load",
     "model_selection",

@@ -238,6 +238,11 @@ def test_labels_of_leaves_empty_slots_empty():
     assert labels.tolist() == [["b", None], ["a", "b"]]
     assert IdMap(UUIDS).labels_of(np.array([-1, 0])).tolist() == [None, UUIDS[0]]
     assert IdMap([]).labels_of(np.array([-1])).tolist() == [-1]
+    for ids, empty in (([10, 20], -1), (["a", "b"], None)):
+        assert IdMap(ids).labels_of(np.array(1)).item() == ids[1]
+        assert IdMap(ids).labels_of(np.array(-1)).item() == empty
+    with pytest.raises(IndexError):
+        IdMap([10, 20]).labels_of(np.array([2]))
 
 
 def test_labels_are_a_read_only_copy():

@@ -192,10 +192,12 @@ class IdMap:
 
     def labels_of(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         """Return the ids of `rows`, an array of any shape; row -1, an empty slot, stays -1 or becomes None."""
-        empty = rows < 0
-        labels = self.labels[np.where(empty, 0, rows)] if len(self) else np.empty(rows.shape, dtype=self.labels.dtype)
+        flat = rows.reshape(-1)  # an array with one axis at least: indexing by a single number would give no array
+        empty = flat < 0
+        labels = np.empty(flat.size, dtype=self.labels.dtype)
         labels[empty] = None if labels.dtype == object else -1
-        return labels
+        labels[~empty] = self.labels[flat[~empty]]
+        return labels.reshape(rows.shape)
 
     def label(self, row: int) -> Any:
         """Return the id of one row as a plain Python object."""
