@@ -1,6 +1,7 @@
 """likewise: recommenders end to end, in C++ and CUDA behind scikit-learn-style estimators."""
 
 from . import data, model_selection, retrieval
+from ._config import show_config
 from .data import Interactions, datasets
 from .evaluation import EvaluationResult, evaluate
 from .exceptions import BackendUnavailableError, ModelFileError
@@ -21,4 +22,5 @@ __all__ = [
     "load",
     "model_selection",
     "retrieval",
+    "show_config",
 ]
