@@ -58,7 +58,8 @@ class _Ranking:
             "rank": ranks[filled],
         }
         lists = {name: column.tolist() if column.dtype == object else column for name, column in columns.items()}
-        for name in (library,) if library else _FRAME_LIBRARIES:
+        candidates: tuple[Any, ...] = (library,) if library else _FRAME_LIBRARIES
+        for name in candidates:
             try:
                 return nw.from_dict(lists, backend=name).to_native()
             except ImportError:

@@ -71,7 +71,8 @@ class _Solver:
         rotation = self.backend.asarray(vectors.T)
         for factors in (fixed, *others):
             self.backend.kernels.multiply_transposed(self.backend.context, factors, rotation, factors)
-        return self.backend.asarray(np.maximum(values, 0))
+        eigenvalues: Float32Array = self.backend.asarray(np.maximum(values, 0))
+        return eigenvalues
 
     def sweep(self, matrix: Any, fixed: Float32Array, eigenvalues: Float32Array, solved: Float32Array) -> None:
         """One half-sweep: improve `solved`, with `fixed` in the eigenbasis of its Gramian."""
@@ -518,7 +519,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
 
     def _fold_in(self, histories: CSR) -> Float32Array:
         solver = self._exact_solver()
-        vectors = solver.backend.zeros((histories.n_rows, self._n_features_out))
+        vectors: Float32Array = solver.backend.zeros((histories.n_rows, self._n_features_out))
         solver.sweep(solver.backend.csr(histories), self.item_factors_, self._eigenvalues, vectors)
         return vectors
 

@@ -72,7 +72,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
     @abstractmethod
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
-        """Learn from `data`, which `interactions_` is already; `previous` is what the last fit, if any, learned from."""
+        """Learn from `data`, which `interactions_` is already; `previous` is what the last fit learned from, if any."""
 
     @abstractmethod
     def _top_k(
@@ -354,7 +354,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         by_user = CSR.from_state(_under(arrays, "interactions"), subject="load")
         if by_user.shape != (len(sides[0]), len(sides[1])):
             raise ValueError("ids and interactions disagree")
-        model._set_interactions(Interactions(by_user, *sides))
+        model._set_interactions(Interactions(by_user, sides[0], sides[1]))
         model._set_state(_under(arrays, "model"))
         return model
 
@@ -395,7 +395,7 @@ class VectorRecommender(Recommender):
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         backend = self._backend()
         vectors = self._user_vectors(histories, rows)
-        out = backend.empty((rows.size, self.n_items_))
+        out: Float32Array = backend.empty((rows.size, self.n_items_))
         backend.kernels.multiply_transposed(backend.context, vectors, self._item_vectors(), out)
         return out
 
