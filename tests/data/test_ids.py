@@ -136,7 +136,9 @@ def test_bad_ids_are_refused(ids, error, match):
         as_id_array(ids, "here", "user")
 
 
-@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="numpy has no variable-width strings before 2.0")
+@pytest.mark.skipif(
+    not hasattr(getattr(np, "dtypes", None), "StringDType"), reason="numpy has no variable-width strings before 2.0"
+)
 def test_variable_width_strings():
     from numpy.dtypes import StringDType
 

@@ -95,8 +95,6 @@ def test_read_csv_unpacks_gz_and_skips_a_byte_order_mark(tmp_path, library):
 
 def test_read_csv_judges_types_by_all_lines(tmp_path, library):
     path = tmp_path / "events.csv"
-    if library == "pyarrow":
-        pytest.skip("pyarrow takes the types from the first block and says so where a later one differs")
     n = 300_000
     lines = [f"{row},5,1" for row in range(n)] + ["B00A,5,2.5"]
     path.write_text("user,item,value\n" + "\n".join(lines) + "\n", "utf-8")
@@ -186,11 +184,19 @@ def test_read_csv_timestamps(tmp_path, library, kind):
     assert data.timestamp_unit == (None if kind in ("seconds", "fractions") else "ns")
 
 
-def test_plain_reader_refuses_ragged_lines(tmp_path, monkeypatch):
+def test_read_csv_names_ragged_lines(tmp_path, library):
+    path = tmp_path / "events.csv"
+    path.write_text("user,item\n1,2\n\n1,2,3\n", "utf-8")
+    with pytest.raises(ValueError, match=r"read_csv: row 1 has 3 cells, but the header has 2"):
+        read_csv(path, library=library)
+
+
+@pytest.mark.parametrize("text", ["us\u00e9r,item\n1,2\n", "user,item\n\u00e9,2\n"])
+def test_read_csv_wants_utf8(tmp_path, monkeypatch, text):
     without_libraries(monkeypatch)
     path = tmp_path / "events.csv"
-    path.write_text("user,item\n1,2\n\n1\n", "utf-8")
-    with pytest.raises(ValueError, match="read_csv: row 1 has 1 cells, but the header has 2"):
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"read_csv: the file is not UTF-8 \(.*\); convert it first"):
         read_csv(path)
 
 

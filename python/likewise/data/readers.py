@@ -345,7 +345,7 @@ def _csv_table(
     if isinstance(source, Path) and source.suffix == ".gz":
         source = gzip.decompress(source.read_bytes())
     with _opened(source) as file:
-        header = file.readline().decode("utf-8-sig")
+        header = _decoded(file.readline(), subject)
     if not header.strip():
         raise ValueError(f"{subject}: the file is empty; it needs a header line")
     if separator is None:
@@ -359,7 +359,20 @@ def _csv_table(
             raise
         return _PlainTable(_cells(source, separator, subject), subject)
     file_or_name: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
-    return _FileTable(nw.read_csv(file_or_name, backend=chosen, separator=separator, **_CSV_OPTIONS[chosen]), subject)
+    try:
+        frame = nw.read_csv(file_or_name, backend=chosen, separator=separator, **_CSV_OPTIONS[chosen])
+    except Exception:
+        # Each library has errors of its own, for ragged lines or (pyarrow) for types that change after the first block.
+        # The plain reader reads the file all the same, or names the row.
+        return _PlainTable(_cells(source, separator, subject), subject)
+    return _FileTable(frame, subject)
+
+
+def _decoded(content: bytes, subject: str) -> str:
+    try:
+        return content.decode("utf-8-sig")  # without the byte order mark, which would be part of the first name
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{subject}: the file is not UTF-8 ({error}); convert it first") from error
 
 
 def _opened(source: Path | bytes) -> BinaryIO:
@@ -367,10 +380,10 @@ def _opened(source: Path | bytes) -> BinaryIO:
 
 
 def _cells(source: Path | bytes, separator: str, subject: str) -> dict[str, list[str]]:
-    with io.TextIOWrapper(_opened(source), encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
-        names = next(reader)
-        lines = [line for line in reader if line]
+    with _opened(source) as file:
+        reader = csv.reader(io.StringIO(_decoded(file.read(), subject), newline=""), delimiter=separator)
+    names = next(reader)
+    lines = [line for line in reader if line]
     for row, line in enumerate(lines):
         if len(line) != len(names):
             raise ValueError(f"{subject}: row {row} has {len(line)} cells, but the header has {len(names)}")
