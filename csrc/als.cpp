@@ -15,12 +15,16 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kChunkRows = 64;        // rows gathered at once, still in the first-level cache when first used
-constexpr Offset kFormRows = 256;        // rows of one update of a formed matrix
-constexpr Offset kPanelBytes = 1 << 20;  // a row's block of gathered factors that stays in a second-level cache
-constexpr Offset kHeavyRow = 4096;       // rows this long are handed out first and one by one
-constexpr Offset kRowsEach = 32;         // lighter rows are handed out in groups
-constexpr int kExactSteps = 64;          // conjugate gradients where Cholesky finds a singular matrix
+constexpr Offset kChunkRows = 64;           // rows gathered at once, still in the first-level cache when first used
+constexpr Offset kFormRows = 256;           // rows of one update of a formed matrix
+constexpr Offset kPanelBytes = 1 << 20;     // a row's block of gathered factors that stays in a second-level cache
+constexpr Offset kHeavyRow = 4096;          // rows this long are handed out first and one by one
+constexpr Offset kRowsEach = 32;            // lighter rows are handed out in groups
+constexpr int kExactSteps = 64;             // conjugate gradients where Cholesky finds a singular matrix
+constexpr int kMaxRefinements = 2;          // of a step from a matrix of rounded products
+constexpr float kShortStep = 1.0F / 16;     // of the solution's length
+constexpr float kLoad = 1.0F / 1024;        // share by which the diagonal of a singular block is grown
+constexpr float kNoise = 1.0F / (1 << 26);  // share of the largest eigenvalue that float32 does not tell from zero
 
 struct Problem {
   const simd::MicroKernels& micro;
@@ -54,12 +58,15 @@ class RowEngine {
   void load_row(Offset row);
   void gather(Offset first, Offset n, float* panel) const;
   void gather_columns(Offset first, Offset n, Offset column, Offset columns, Offset width, float* panel) const;
+  [[nodiscard]] bool rounds_products(int terms) const { return terms > 0 && micro_.has_bf16_tiles && all_positive_; }
   void add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms);
   void start_residual();
+  void add_residual(Offset first, Offset last, float* panel);
   void form_system(int terms);
   void solve_cg(int steps);
   void solve_cholesky();
   void solve_dual();
+  bool factor_block(Offset column, Offset width, int terms, float load);
   void solve_block();
 
   const Problem& problem_;
@@ -121,7 +128,14 @@ void RowEngine::load_row(Offset row) {
   std::fill(w_.get() + n_, w_.get() + np_, 0.0F);
   std::fill(v_.get() + n_, v_.get() + np_, 0.0F);
   const float penalty = row_penalty(objective, n_, interactions.n_cols);
-  for (Offset i = 0; i < d_; ++i) dense_[i] = objective.unobserved_weight * problem_.eigenvalues[i] + penalty;
+  float largest = 0;
+  for (Offset i = 0; i < d_; ++i) {
+    dense_[i] = objective.unobserved_weight * problem_.eigenvalues[i] + penalty;
+    largest = std::max(largest, dense_[i]);
+  }
+  if (largest == 0) largest = 1;
+  // Where y is rounding noise and nothing is penalized, any value would solve the system: a large weight makes it zero.
+  for (Offset i = 0; i < d_; ++i) dense_[i] = dense_[i] > kNoise * largest ? dense_[i] : largest;
   std::fill(dense_.get() + d_, dense_.get() + dp_, 1.0F);
   std::copy_n(problem_.x.row(row), d_, x_.get());
   std::fill(x_.get() + d_, x_.get() + dp_, 0.0F);
@@ -144,9 +158,10 @@ void RowEngine::gather_columns(Offset first, Offset n, Offset column, Offset col
   std::fill(panel + n * width, panel + padded(n) * width, 0.0F);
 }
 
-/// matrix += panel' diag(w) panel, upper triangle, for n <= kFormRows rows. On a tile unit in `terms` products of bf16.
+/// matrix += panel' diag(w) panel, upper triangle, for n <= kFormRows rows; on a tile unit in `terms` products of
+/// bf16, unless that is 0.
 void RowEngine::add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms) {
-  if (micro_.has_bf16_tiles && all_positive_) {
+  if (rounds_products(terms)) {
     for (Offset j = 0; j < n; ++j) scaled_[j] = std::sqrt(w[j]);
     micro_.syrk_upper_bf16(n, d, panel, scaled_.get(), matrix, terms, tiles_.get());
     return;
@@ -162,19 +177,24 @@ void RowEngine::start_residual() {
   std::copy_n(dense_.get(), dp_, diagonal_.get());
 }
 
+/// Gathers entries [first, last) into `panel` and adds their terms to the residual of x_ and to the diagonal.
+void RowEngine::add_residual(Offset first, Offset last, float* panel) {
+  for (Offset row = first; row < last; row += kChunkRows) {
+    const Offset n = std::min(kChunkRows, last - row);
+    float* rows = panel + (row - first) * dp_;
+    gather(row, n, rows);
+    micro_.panel_residual(padded(n), dp_, rows, w_.get() + row, v_.get() + row, x_.get(), residual_.get(),
+                          diagonal_.get());
+  }
+}
+
 /// The matrix of the row's system, its diagonal, and the residual of x_.
 void RowEngine::form_system(int terms) {
   start_residual();
   std::fill_n(matrix_.get(), dp_ * dp_, 0.0F);
   for (Offset first = 0; first < n_; first += kFormRows) {
     const Offset last = std::min(n_, first + kFormRows);
-    for (Offset row = first; row < last; row += kChunkRows) {
-      const Offset n = std::min(kChunkRows, last - row);
-      float* rows = panel_.get() + (row - first) * dp_;
-      gather(row, n, rows);
-      micro_.panel_residual(padded(n), dp_, rows, w_.get() + row, v_.get() + row, x_.get(), residual_.get(),
-                            diagonal_.get());
-    }
+    add_residual(first, last, panel_.get());
     add_to_matrix(last - first, dp_, panel_.get(), w_.get() + first, matrix_.get(), terms);
   }
   for (Offset i = 0; i < dp_; ++i) matrix_[i * dp_ + i] += dense_[i];
@@ -188,13 +208,7 @@ void RowEngine::solve_cg(int steps) {
     return;
   }
   start_residual();
-  for (Offset first = 0; first < n_; first += kChunkRows) {
-    const Offset n = std::min(kChunkRows, n_ - first);
-    float* rows = panel_.get() + first * dp_;
-    gather(first, n, rows);
-    micro_.panel_residual(padded(n), dp_, rows, w_.get() + first, v_.get() + first, x_.get(), residual_.get(),
-                          diagonal_.get());
-  }
+  add_residual(0, n_, panel_.get());
   micro_.cg_panel(np_, dp_, panel_.get(), w_.get(), dense_.get(), diagonal_.get(), steps, residual_.get(), x_.get(),
                   vectors_.get());
 }
@@ -203,11 +217,18 @@ void RowEngine::solve_cholesky() {
   const bool positive_dense = std::all_of(dense_.get(), dense_.get() + d_, [](float value) { return value > 0; });
   if (np_ < dp_ && all_positive_ && positive_dense) return solve_dual();
   form_system(3);
-  if (micro_.cholesky_upper(dp_, matrix_.get())) {
+  if (!micro_.cholesky_upper(dp_, matrix_.get())) return solve_cg(kExactSteps);  // singular in float32
+  for (int refinements = 0;; ++refinements) {
     micro_.cholesky_solve(dp_, matrix_.get(), residual_.get());
     for (Offset i = 0; i < dp_; ++i) x_[i] += residual_[i];
-  } else {
-    solve_cg(kExactSteps);  // singular: regularization 0 and more factors than rank
+    // A matrix of rounded products gives a step some thousandths off. That is nothing where the step is short, as in a
+    // fit that has begun to converge; else the step is taken again, from the residual, which is not rounded.
+    const float moved = micro_.dot(residual_.get(), residual_.get(), dp_), length = micro_.dot(x_.get(), x_.get(), dp_);
+    if (!rounds_products(3) || refinements == kMaxRefinements || moved <= kShortStep * kShortStep * length) return;
+    start_residual();
+    for (Offset first = 0; first < n_; first += kFormRows) {
+      add_residual(first, std::min(n_, first + kFormRows), panel_.get());
+    }
   }
 }
 
@@ -238,6 +259,20 @@ void RowEngine::solve_dual() {
   for (Offset i = 0; i < dp_; ++i) x_[i] /= dense_[i];
 }
 
+/// Factors the block of `width` columns gathered in panel_, its diagonal grown by the share `load`.
+bool RowEngine::factor_block(Offset column, Offset width, int terms, float load) {
+  std::fill_n(matrix_.get(), width * width, 0.0F);
+  for (Offset first = 0; first < n_; first += kFormRows) {
+    const Offset n = std::min(kFormRows, n_ - first);
+    add_to_matrix(n, width, panel_.get() + first * width, w_.get() + first, matrix_.get(), terms);
+  }
+  for (Offset i = 0; i < width; ++i) {
+    float& diagonal = matrix_[i * width + i];
+    diagonal = (diagonal + dense_[column + i]) * (1 + load);
+  }
+  return micro_.cholesky_upper(width, matrix_.get());
+}
+
 void RowEngine::solve_block() {
   float* errors = vectors_.get();  // v - w (P x), kept up to date
   for (Offset first = 0; first < n_; first += kChunkRows) {
@@ -251,18 +286,11 @@ void RowEngine::solve_block() {
     const Offset columns = std::min(widest, d_ - column);
     const Offset width = padded(columns);
     gather_columns(0, n_, column, columns, width, panel_.get());
-    std::fill_n(matrix_.get(), width * width, 0.0F);
-    for (Offset first = 0; first < n_; first += kFormRows) {
-      const Offset n = std::min(kFormRows, n_ - first);
-      add_to_matrix(n, width, panel_.get() + first * width, w_.get() + first, matrix_.get(), 3);
-    }
     float* step = residual_.get();
-    for (Offset i = 0; i < width; ++i) {
-      matrix_[i * width + i] += dense_[column + i];
-      step[i] = -dense_[column + i] * x_[column + i];
-    }
+    for (Offset i = 0; i < width; ++i) step[i] = -dense_[column + i] * x_[column + i];
     micro_.panel_combine(np_, width, panel_.get(), errors, step);
-    if (!micro_.cholesky_upper(width, matrix_.get())) continue;  // singular: the block keeps its values
+    // A block that rounding makes singular takes shorter steps, each still downhill, by a greater diagonal.
+    if (!factor_block(column, width, 3, 0) && !factor_block(column, width, 0, kLoad)) continue;
     micro_.cholesky_solve(width, matrix_.get(), step);
     for (Offset i = 0; i < columns; ++i) x_[column + i] += step[i];
     float* change = diagonal_.get();

@@ -23,13 +23,14 @@ struct AlsObjective {
 };
 
 /// kCholesky: each row exactly. kCg: `steps` steps of conjugate gradients from the x given. kBlock: one round of exact
-/// solves over blocks of `block` factors (iALS++, Rendle et al. 2021, arXiv:2110.14044).
+/// solves over blocks of `block` factors, a multiple of 16 or else rounded up to one (iALS++, Rendle et al. 2021,
+/// arXiv:2110.14044).
 enum class AlsSolver { kCholesky, kCg, kBlock };
 
 /// Improves every row of x with y held fixed: row u solves, exactly or approximately,
-///   (w0 Y'Y + sum_i (c_ui - w0) y_i y_i' + lambda_u I) x_u = sum_i c_ui p_ui y_i        over the items stored in row
-///   u,
-/// Hu et al. eq. 4. A row without entries becomes zero.
+///   (w0 Y'Y + sum_i (c_ui - w0) y_i y_i' + lambda_u I) x_u = sum_i c_ui p_ui y_i      over the items stored in row u,
+/// Hu et al. eq. 4. A row without entries becomes zero, and so does a factor in which y vanishes and nothing is
+/// penalized.
 ///
 /// y must stand in the eigenbasis of its Gramian: Y'Y = diag(eigenvalues). Every system is then a diagonal matrix plus
 /// the row's own terms, so that the dense part costs k rather than k^2 a step, and is preconditioned exactly.
@@ -38,6 +39,8 @@ enum class AlsSolver { kCholesky, kCg, kBlock };
 /// rows are gathered in float32;  eigenvalues (d) >= 0;  x (n, d) in and out, the starting point in.
 /// Flops, with N entries: kCg 4 (steps + 1) N d, less where long rows are formed as matrices on a tile unit;
 /// kCholesky N d^2 + n d^3 / 3, rows of fewer than d entries by their dual; kBlock N (d block + 8 d) + n d block^2 / 3.
+/// A tile unit multiplies in bf16, so that with positive c - w0 a step of kCg in a long row, and any of kBlock, is some
+/// thousandths off; residuals are not rounded, and kCholesky takes such a step again until it is short.
 /// Scratch a thread: about 1 MiB + 8 d^2 bytes, and in kBlock 4 block bytes an entry of the longest row.
 /// Bitwise independent of ctx.n_threads: rows never interact. Throws std::invalid_argument when the shapes disagree.
 void als_half_sweep(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> y,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -109,3 +112,104 @@ def auc(scores: npt.NDArray[np.floating], relevant: set[int], excluded: set[int]
     others = [i for i in range(len(scores)) if i not in relevant | excluded]
     wins = [float(scores[r] > scores[o]) + 0.5 * float(scores[r] == scores[o]) for r in relevant for o in others]
     return float(np.mean(wins)) if wins else np.nan
+
+
+def from_bf16(x: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """The numbers that bfloat16 bits stand for."""
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+class AlsObjective(NamedTuple):
+    """Weights and penalties of the implicit-feedback loss, as csrc/als.hpp names them."""
+
+    alpha: float = 1.0
+    unobserved_weight: float = 1.0
+    regularization: float = 0.1
+    regularization_exponent: float = 0.0
+
+    def penalty(self, n_stored: npt.ArrayLike, n_pairs: int) -> npt.NDArray[np.float64]:
+        """The lambda of a row (column) with `n_stored` entries out of `n_pairs`."""
+        count = np.asarray(n_stored) + self.unobserved_weight * n_pairs
+        return self.regularization * count**self.regularization_exponent
+
+
+def als_loss(
+    interactions: CSR, x: npt.NDArray[np.floating], y: npt.NDArray[np.floating], objective: AlsObjective
+) -> float:
+    """sum_stored c (p - x y)^2 + sum_others w0 (x y)^2 + sum_u lambda_u |x_u|^2 + sum_i lambda_i |y_i|^2."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    weight, preference = np.full(interactions.shape, float(objective.unobserved_weight)), np.zeros(interactions.shape)
+    stored = interactions.row_numbers(), interactions.indices
+    weight[stored] = 1 + objective.alpha * np.abs(interactions.values.astype(np.float64))
+    preference[stored] = interactions.values > 0
+    n, m = interactions.shape
+    penalties = objective.penalty(interactions.row_counts(), m) @ (x**2).sum(axis=1)
+    penalties += objective.penalty(interactions.column_counts(), n) @ (y**2).sum(axis=1)
+    return float((weight * (preference - x @ y.T) ** 2).sum() + penalties)
+
+
+def als_systems(
+    interactions: CSR,
+    y: npt.NDArray[np.floating],
+    objective: AlsObjective,
+    gathered: npt.NDArray[np.floating] | None = None,
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Each row's w0 Y'Y + sum (c - w0) y y' + lambda I and sum c p y; in the sums y is `gathered`, if that is given."""
+    y = y.astype(np.float64)
+    gathered = y if gathered is None else gathered.astype(np.float64)
+    for row in range(interactions.n_rows):
+        ids, values = interactions.row(row)
+        confidence, stored = 1 + objective.alpha * np.abs(values.astype(np.float64)), gathered[ids]
+        matrix = objective.unobserved_weight * (y.T @ y)
+        matrix += stored.T * (confidence - objective.unobserved_weight) @ stored
+        matrix += objective.penalty(ids.size, interactions.n_cols) * np.eye(y.shape[1])
+        yield matrix, stored.T @ (confidence * (values > 0))
+
+
+def als_half_sweep(interactions: CSR, y: npt.NDArray[np.floating], objective: AlsObjective) -> npt.NDArray[np.float64]:
+    """The rows that minimize `als_loss`, the shortest where there are many."""
+    solve = np.linalg.solve if objective.regularization else lambda a, b: np.linalg.lstsq(a, b, rcond=None)[0]
+    rows = [solve(a, b) for a, b in als_systems(interactions, y, objective)]
+    return np.array(rows).reshape(-1, y.shape[1])
+
+
+def als_half_sweep_cg(
+    interactions: CSR,
+    y: npt.NDArray[np.floating],
+    objective: AlsObjective,
+    x: npt.NDArray[np.floating],
+    steps: int,
+    gathered: npt.NDArray[np.floating] | None = None,
+) -> npt.NDArray[np.float64]:
+    """`steps` conjugate gradients for each row from x, preconditioned by the diagonal; y in its eigenbasis."""
+    x = x.astype(np.float64)
+    for x_row, (a, b), n_stored in zip(
+        x, als_systems(interactions, y, objective, gathered), interactions.row_counts(), strict=True
+    ):
+        x_row *= n_stored > 0
+        residual = b - a @ x_row
+        direction = residual / a.diagonal()
+        for _ in range(steps):
+            before = residual @ (residual / a.diagonal())
+            if before == 0:
+                break
+            length = before / (direction @ a @ direction)
+            x_row += length * direction
+            residual = residual - length * (a @ direction)
+            direction = residual / a.diagonal() + residual @ (residual / a.diagonal()) / before * direction
+    return x
+
+
+def als_half_sweep_block(
+    interactions: CSR, y: npt.NDArray[np.floating], objective: AlsObjective, x: npt.NDArray[np.floating], block: int
+) -> npt.NDArray[np.float64]:
+    """One round over blocks of factors, each solved for exactly with the others held fixed."""
+    x = x.astype(np.float64)
+    for x_row, (a, b), n_stored in zip(
+        x, als_systems(interactions, y, objective), interactions.row_counts(), strict=True
+    ):
+        x_row *= n_stored > 0
+        for first in range(0, y.shape[1], block) if n_stored else ():
+            part = slice(first, first + block)
+            x_row[part] += np.linalg.solve(a[part, part], b[part] - a[part] @ x_row)
+    return x

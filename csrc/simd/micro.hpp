@@ -321,7 +321,10 @@ struct Micro {
       rz_sum = V::fma(residual, z, rz_sum);
     }
     float rz = sum(rz_sum);
-    for (int step = 0; step < steps && rz > 0; ++step) {
+    // Beyond float32's accuracy steps add noise, and near its smallest number they grow without bound.
+    constexpr float kShare = 1.0F / (1LL << 48), kSmallest = 0x1p-126F;
+    const float converged = rz * kShare > kSmallest ? rz * kShare : kSmallest;
+    for (int step = 0; step < steps && rz > converged; ++step) {
       apply(p, q);
       const float curvature = dot(p, q, d);
       if (!(curvature > 0)) return;
