@@ -41,7 +41,9 @@ def als_half_sweep(backend: Any, dataset: str, factors: int, solver: str = "chol
     method = getattr(backend.kernels.AlsSolver, solver)
 
     def call() -> None:
-        backend.kernels.als_half_sweep(backend.context, csr, y, y_bf16, eigenvalues, objective, method, steps, block, x)
+        backend.kernels.als_half_sweep(
+            backend.context, csr, y, y_bf16, eigenvalues, objective, method, steps, 0.0, block, x
+        )
 
     def check() -> dict[str, float]:
         rtol = {"cholesky": 1e-3, "cg": 0.05, "block": 0.5}[solver]

@@ -15,7 +15,8 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kChunkRows = 64;           // rows gathered at once, still in the first-level cache when first used
+constexpr Offset kChunkRows = 64;           // rows gathered at once, at most
+constexpr Offset kChunkFloats = 8192;       // and what stays in a first-level cache until it is used
 constexpr Offset kFormRows = 256;           // rows of one update of a formed matrix
 constexpr Offset kPanelBytes = 1 << 20;     // a row's block of gathered factors that stays in a second-level cache
 constexpr Offset kHeavyRow = 4096;          // rows this long are handed out first and one by one
@@ -35,6 +36,7 @@ struct Problem {
   AlsObjective objective;
   AlsSolver solver;
   int steps;
+  float tolerance;
   Offset block;
   MatrixView<float> x;
 };
@@ -63,7 +65,7 @@ class RowEngine {
   void start_residual();
   void add_residual(Offset first, Offset last, float* panel);
   void form_system(int terms);
-  void solve_cg(int steps);
+  void solve_cg(int steps, float tolerance);
   void solve_cholesky();
   void solve_dual();
   bool factor_block(Offset column, Offset width, int terms, float load);
@@ -72,6 +74,7 @@ class RowEngine {
   const Problem& problem_;
   const simd::MicroKernels& micro_;
   Offset d_, dp_;          // factors, padded
+  Offset chunk_rows_;      // rows gathered at once
   Offset panel_rows_;      // longest row whose gathered block is kept
   Offset n_ = 0, np_ = 0;  // entries of this row, padded
   const Id* ids_ = nullptr;
@@ -88,6 +91,7 @@ RowEngine::RowEngine(const Problem& problem, Offset longest_row)
   const auto count = [](Offset n) { return static_cast<std::size_t>(n); };
   const Offset longest = padded(longest_row);
   const Offset width = problem.solver == AlsSolver::kBlock ? padded(std::min(problem.block, d_)) : dp_;
+  chunk_rows_ = std::clamp(kChunkFloats / dp_ / simd::kPad * simd::kPad, simd::kPad, kChunkRows);
   panel_rows_ = std::max(kFormRows, padded(kPanelBytes / (4 * dp_)));
   const Offset dual_rows = problem.solver == AlsSolver::kCholesky ? std::min(dp_, longest) : 0;
   const Offset kept_rows = std::max({kFormRows, std::min(panel_rows_, longest), dual_rows});
@@ -179,8 +183,8 @@ void RowEngine::start_residual() {
 
 /// Gathers entries [first, last) into `panel` and adds their terms to the residual of x_ and to the diagonal.
 void RowEngine::add_residual(Offset first, Offset last, float* panel) {
-  for (Offset row = first; row < last; row += kChunkRows) {
-    const Offset n = std::min(kChunkRows, last - row);
+  for (Offset row = first; row < last; row += chunk_rows_) {
+    const Offset n = std::min(chunk_rows_, last - row);
     float* rows = panel + (row - first) * dp_;
     gather(row, n, rows);
     micro_.panel_residual(padded(n), dp_, rows, w_.get() + row, v_.get() + row, x_.get(), residual_.get(),
@@ -200,31 +204,33 @@ void RowEngine::form_system(int terms) {
   for (Offset i = 0; i < dp_; ++i) matrix_[i * dp_ + i] += dense_[i];
 }
 
-void RowEngine::solve_cg(int steps) {
+void RowEngine::solve_cg(int steps, float tolerance) {
   if (n_ > panel_rows_) {
     form_system(1);
     micro_.mirror_upper(dp_, matrix_.get());
-    micro_.cg_matrix(dp_, matrix_.get(), diagonal_.get(), steps, residual_.get(), x_.get(), vectors_.get());
+    micro_.cg_matrix(dp_, matrix_.get(), diagonal_.get(), steps, tolerance, residual_.get(), x_.get(), vectors_.get());
     return;
   }
   start_residual();
   add_residual(0, n_, panel_.get());
-  micro_.cg_panel(np_, dp_, panel_.get(), w_.get(), dense_.get(), diagonal_.get(), steps, residual_.get(), x_.get(),
-                  vectors_.get());
+  micro_.cg_panel(np_, dp_, panel_.get(), w_.get(), dense_.get(), diagonal_.get(), steps, tolerance, residual_.get(),
+                  x_.get(), vectors_.get());
 }
 
 void RowEngine::solve_cholesky() {
   const bool positive_dense = std::all_of(dense_.get(), dense_.get() + d_, [](float value) { return value > 0; });
   if (np_ < dp_ && all_positive_ && positive_dense) return solve_dual();
-  form_system(3);
-  if (!micro_.cholesky_upper(dp_, matrix_.get())) return solve_cg(kExactSteps);  // singular in float32
+  // In bf16 three products are no faster than one in float32 up to 64 factors (bench_als half-sweep).
+  const int terms = dp_ > 64 ? 3 : 0;
+  form_system(terms);
+  if (!micro_.cholesky_upper(dp_, matrix_.get())) return solve_cg(kExactSteps, 0);  // singular in float32
   for (int refinements = 0;; ++refinements) {
     micro_.cholesky_solve(dp_, matrix_.get(), residual_.get());
     for (Offset i = 0; i < dp_; ++i) x_[i] += residual_[i];
     // A matrix of rounded products gives a step some thousandths off. That is nothing where the step is short, as in a
     // fit that has begun to converge; else the step is taken again, from the residual, which is not rounded.
     const float moved = micro_.dot(residual_.get(), residual_.get(), dp_), length = micro_.dot(x_.get(), x_.get(), dp_);
-    if (!rounds_products(3) || refinements == kMaxRefinements || moved <= kShortStep * kShortStep * length) return;
+    if (!rounds_products(terms) || refinements == kMaxRefinements || moved <= kShortStep * kShortStep * length) return;
     start_residual();
     for (Offset first = 0; first < n_; first += kFormRows) {
       add_residual(first, std::min(n_, first + kFormRows), panel_.get());
@@ -251,7 +257,7 @@ void RowEngine::solve_dual() {
     t[j] = j < n_ ? v_[j] / std::sqrt(w_[j]) : 0;
   }
   // Identity plus a positive semidefinite matrix: the factorization cannot meet a pivot below 1 but for overflow.
-  if (!micro_.cholesky_upper(np_, matrix_.get())) return solve_cg(kExactSteps);
+  if (!micro_.cholesky_upper(np_, matrix_.get())) return solve_cg(kExactSteps, 0);
   micro_.cholesky_solve(np_, matrix_.get(), t);
   for (Offset j = 0; j < n_; ++j) t[j] *= std::sqrt(w_[j]);
   std::fill_n(x_.get(), dp_, 0.0F);
@@ -275,8 +281,8 @@ bool RowEngine::factor_block(Offset column, Offset width, int terms, float load)
 
 void RowEngine::solve_block() {
   float* errors = vectors_.get();  // v - w (P x), kept up to date
-  for (Offset first = 0; first < n_; first += kChunkRows) {
-    const Offset n = std::min(kChunkRows, n_ - first);
+  for (Offset first = 0; first < n_; first += chunk_rows_) {
+    const Offset n = std::min(chunk_rows_, n_ - first);
     gather(first, n, panel_.get());
     micro_.panel_dot(padded(n), dp_, panel_.get(), x_.get(), errors + first);
   }
@@ -313,7 +319,7 @@ void RowEngine::solve(Offset row) {
       solve_cholesky();
       break;
     case AlsSolver::kCg:
-      solve_cg(problem_.steps);
+      solve_cg(problem_.steps, problem_.tolerance);
       break;
     case AlsSolver::kBlock:
       solve_block();
@@ -361,7 +367,7 @@ double squared_norm(std::span<const float> x) {
 
 void als_half_sweep(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> y,
                     MatrixView<const Bf16> y_bf16, std::span<const float> eigenvalues, const AlsObjective& objective,
-                    AlsSolver solver, int steps, int block, MatrixView<float> x) {
+                    AlsSolver solver, int steps, float tolerance, int block, MatrixView<float> x) {
   constexpr const char* kName = "als_half_sweep";
   check_equal(kName, "interactions", interactions.n_cols, "columns", "y", y.n_rows, "rows");
   check_equal(kName, "interactions", interactions.n_rows, "rows", "x", x.n_rows, "rows");
@@ -369,11 +375,13 @@ void als_half_sweep(const Context& ctx, CsrView<const float> interactions, Matri
   check_equal(kName, "eigenvalues", static_cast<Offset>(eigenvalues.size()), "entries", "y", y.n_cols, "columns");
   check_that(y.n_cols >= 1, kName, "y must have at least one column");
   check_that(steps >= 1 && block >= 1, kName, "steps and block must be >= 1");
+  check_that(tolerance >= 0, kName, "tolerance must be >= 0");
   if (y_bf16.n_rows > 0) {
     check_equal(kName, "y_bf16", y_bf16.n_rows, "rows", "y", y.n_rows, "rows");
     check_equal(kName, "y_bf16", y_bf16.n_cols, "columns", "y padded to 16", padded(y.n_cols), "columns");
   }
-  const Problem problem = {*ctx.micro, interactions, y, y_bf16, eigenvalues, objective, solver, steps, block, x};
+  const Problem problem = {*ctx.micro, interactions, y,     y_bf16, eigenvalues, objective, solver,
+                           steps,      tolerance,    block, x};
   const std::vector<RowRange> ranges = balanced_ranges(interactions);
   const Offset longest = longest_row(interactions);
   std::vector<std::unique_ptr<RowEngine>> engines(static_cast<std::size_t>(ctx.n_threads));

@@ -22,9 +22,10 @@ struct AlsObjective {
   float regularization_exponent = 0;
 };
 
-/// kCholesky: each row exactly. kCg: `steps` steps of conjugate gradients from the x given. kBlock: one round of exact
-/// solves over blocks of `block` factors, a multiple of 16 or else rounded up to one (iALS++, Rendle et al. 2021,
-/// arXiv:2110.14044).
+/// kCholesky: each row exactly. kCg: at most `steps` steps of conjugate gradients from the x given, fewer in a
+/// row whose squared residual, in the norm of the preconditioner, has fallen to the share `tolerance`. kBlock: one
+/// round of exact solves over blocks of `block` factors, a multiple of 16 or else rounded up to one (iALS++, Rendle et
+/// al. 2021, arXiv:2110.14044).
 enum class AlsSolver { kCholesky, kCg, kBlock };
 
 /// Improves every row of x with y held fixed: row u solves, exactly or approximately,
@@ -45,7 +46,7 @@ enum class AlsSolver { kCholesky, kCg, kBlock };
 /// Bitwise independent of ctx.n_threads: rows never interact. Throws std::invalid_argument when the shapes disagree.
 void als_half_sweep(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> y,
                     MatrixView<const Bf16> y_bf16, std::span<const float> eigenvalues, const AlsObjective& objective,
-                    AlsSolver solver, int steps, int block, MatrixView<float> x);
+                    AlsSolver solver, int steps, float tolerance, int block, MatrixView<float> x);
 
 /// The loss L above in float64.
 /// interactions (n, m); x (n, d); y (m, d); gramian_x and gramian_y (d, d) float64 as `gramian` gives them.

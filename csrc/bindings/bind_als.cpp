@@ -16,7 +16,8 @@ void bind_als(py::module_& m) {
       .value("cg", cpu::AlsSolver::kCg)
       .value("block", cpu::AlsSolver::kBlock);
   m.def("als_half_sweep", &cpu::als_half_sweep, arg("ctx"), arg("interactions"), arg("y"), arg("y_bf16"),
-        arg("eigenvalues"), arg("objective"), arg("solver"), arg("steps"), arg("block"), arg("x"), Release());
+        arg("eigenvalues"), arg("objective"), arg("solver"), arg("steps"), arg("tolerance"), arg("block"), arg("x"),
+        Release());
   m.def("als_loss", &cpu::als_loss, arg("ctx"), arg("interactions"), arg("x"), arg("y"), arg("gramian_x"),
         arg("gramian_y"), arg("objective"), Release());
 }

@@ -47,14 +47,15 @@ struct MicroKernels {
   /// out += panel' (v - w (panel x)) and diagonal += sum_j w_j panel_j^2; n a multiple of kPad, padded.
   void (*panel_residual)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* v,
                          const float* x, float* out, float* diagonal);
-  /// Preconditioned conjugate gradients for (diag(dense) + panel' diag(w) panel) x = b: `steps` steps from the x given,
-  /// with its residual r = b - a x (destroyed) and the diagonal of the system as the preconditioner; n a multiple of
-  /// kPad, padded. `scratch` holds 3 d floats, aligned.
+  /// Preconditioned conjugate gradients for (diag(dense) + panel' diag(w) panel) x = b: at most `steps` steps from the
+  /// x given, fewer once the squared residual, each part over its diagonal, has fallen to the share `tolerance`; r = b
+  /// - a x (destroyed) and the diagonal of the system, the preconditioner, are given; n a multiple of kPad, padded.
+  /// `scratch` holds 3 d floats, aligned.
   void (*cg_panel)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* dense,
-                   const float* diagonal, int steps, float* r, float* x, float* scratch);
+                   const float* diagonal, int steps, float tolerance, float* r, float* x, float* scratch);
   /// The same for a symmetric matrix a (d, d) with both triangles present.
-  void (*cg_matrix)(std::int64_t d, const float* a, const float* diagonal, int steps, float* r, float* x,
-                    float* scratch);
+  void (*cg_matrix)(std::int64_t d, const float* a, const float* diagonal, int steps, float tolerance, float* r,
+                    float* x, float* scratch);
   /// out = panel x (n results); n a multiple of kPad, padded.
   void (*panel_dot)(std::int64_t n, std::int64_t d, const float* panel, const float* x, float* out);
   /// out += panel' t; n a multiple of kPad, padded.

@@ -188,12 +188,15 @@ struct Micro {
   }
 
   static void mirror_upper(Size d, float* a) {
+    float block[kPad][kPad];  // transposed here, so that both sides are read and written by rows
     for (Size i0 = 0; i0 < d; i0 += kPad) {
       for (Size j0 = i0; j0 < d; j0 += kPad) {
-        for (Size i = i0; i < i0 + kPad; ++i) {
-          for (Size j = j0; j < j0 + kPad; ++j) {
-            if (j > i) a[j * d + i] = a[i * d + j];
-          }
+        for (Size i = 0; i < kPad; ++i) {
+          for (Size j = 0; j < kPad; ++j) block[j][i] = a[(i0 + i) * d + j0 + j];
+        }
+        for (Size j = 0; j < kPad; ++j) {
+          const Size end = i0 == j0 ? j : kPad;
+          for (Size i = 0; i < end; ++i) a[(j0 + j) * d + i0 + i] = block[j][i];
         }
       }
     }
@@ -308,8 +311,8 @@ struct Micro {
 
   /// `apply(p, q)` sets q = a p.
   template <class Apply>
-  static void conjugate_gradients(Size d, const Apply& apply, const float* diagonal, int steps, float* r, float* x,
-                                  float* scratch) {
+  static void conjugate_gradients(Size d, const Apply& apply, const float* diagonal, int steps, float tolerance,
+                                  float* r, float* x, float* scratch) {
     float* p = scratch;
     float* q = scratch + d;
     float* inverse = scratch + 2 * d;
@@ -322,8 +325,9 @@ struct Micro {
     }
     float rz = sum(rz_sum);
     // Beyond float32's accuracy steps add noise, and near its smallest number they grow without bound.
-    constexpr float kShare = 1.0F / (1LL << 48), kSmallest = 0x1p-126F;
-    const float converged = rz * kShare > kSmallest ? rz * kShare : kSmallest;
+    constexpr float kLeast = 1.0F / (1LL << 48), kSmallest = 0x1p-126F;
+    const float share = tolerance > kLeast ? tolerance : kLeast;
+    const float converged = rz * share > kSmallest ? rz * share : kSmallest;
     for (int step = 0; step < steps && rz > converged; ++step) {
       apply(p, q);
       const float curvature = dot(p, q, d);
@@ -346,20 +350,21 @@ struct Micro {
   }
 
   static void cg_panel(Size n, Size d, const float* panel, const float* w, const float* dense, const float* diagonal,
-                       int steps, float* r, float* x, float* scratch) {
+                       int steps, float tolerance, float* r, float* x, float* scratch) {
     const auto apply = [=](const float* p, float* q) {
       for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::mul(V::load(dense + i), V::load(p + i)));
       panel_apply(n, d, panel, w, p, q);
     };
-    conjugate_gradients(d, apply, diagonal, steps, r, x, scratch);
+    conjugate_gradients(d, apply, diagonal, steps, tolerance, r, x, scratch);
   }
 
-  static void cg_matrix(Size d, const float* a, const float* diagonal, int steps, float* r, float* x, float* scratch) {
+  static void cg_matrix(Size d, const float* a, const float* diagonal, int steps, float tolerance, float* r, float* x,
+                        float* scratch) {
     const auto apply = [=](const float* p, float* q) {
       for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::zero());
       panel_combine(d, d, a, p, q);  // symmetric: a p = a' p
     };
-    conjugate_gradients(d, apply, diagonal, steps, r, x, scratch);
+    conjugate_gradients(d, apply, diagonal, steps, tolerance, r, x, scratch);
   }
 
   static void round_bf16(const float* x, Size n, std::uint16_t* out) {

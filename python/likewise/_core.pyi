@@ -48,6 +48,7 @@ def als_half_sweep(
     objective: AlsObjective,
     solver: AlsSolver,
     steps: int,
+    tolerance: float,
     block: int,
     x: Float32,
 ) -> None: ...

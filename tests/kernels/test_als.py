@@ -53,7 +53,7 @@ def _kernel_objective(backend, objective):
     return backend.kernels.AlsObjective(*objective)
 
 
-def _half_sweep(backend, interactions, factors, objective, solver, x, *, steps=2, block=64, bf16=False):
+def _half_sweep(backend, interactions, factors, objective, solver, x, *, steps=2, tolerance=0.0, block=64, bf16=False):
     y, eigenvalues = factors
     width = -(-y.shape[1] // 16) * 16
     rounded = reference.round_to_bf16(y) if bf16 else np.empty((0, width), np.uint16)
@@ -67,6 +67,7 @@ def _half_sweep(backend, interactions, factors, objective, solver, x, *, steps=2
         _kernel_objective(backend, objective),
         getattr(backend.kernels.AlsSolver, solver),
         steps,
+        tolerance,
         block,
         out,
     )
@@ -323,6 +324,7 @@ def test_als_half_sweep_refuses_shapes_that_disagree(backend, change):
             _kernel_objective(backend, AlsObjective()),
             backend.kernels.AlsSolver.cg,
             2,
+            0.0,
             64,
             backend.zeros(shapes["x"]),
         )
@@ -423,3 +425,16 @@ def test_als_loss_refuses_shapes_that_disagree(backend, x_shape, y_shape, side, 
             gramian,
             _kernel_objective(backend, AlsObjective()),
         )
+
+
+def test_als_half_sweep_cg_stops_at_the_tolerance(backend, rng):
+    interactions = reference.random_csr(rng, (40, 70), 0.3)
+    factors, start = _factors(rng, 70, 33), np.zeros((40, 33), np.float32)
+    objective = AlsObjective()
+    one, many = (_half_sweep(backend, interactions, factors, objective, "cg", start, steps=steps) for steps in (1, 20))
+    loose = _half_sweep(backend, interactions, factors, objective, "cg", start, steps=20, tolerance=1.0)
+    tight = _half_sweep(backend, interactions, factors, objective, "cg", start, steps=20, tolerance=1e-9)
+    exact = reference.als_half_sweep(interactions, factors[0], objective)
+    np.testing.assert_array_equal(loose, one)  # whatever the first step leaves is enough
+    assert np.abs(one - exact).max() > 10 * np.abs(tight - exact).max()
+    _assert_rows_close(tight, many, 1e-3)

@@ -53,6 +53,7 @@ class _Solver:
     objective: Any
     method: Any
     steps: int
+    tolerance: float
     block: int
     gathers_bf16: bool
 
@@ -82,7 +83,7 @@ class _Solver:
             self.backend.kernels.round_to_bf16(self.backend.context, fixed, rounded)
         self.backend.kernels.als_half_sweep(
             self.backend.context, matrix, fixed, rounded, eigenvalues, self.objective, self.method, self.steps,
-            self.block, solved,
+            self.tolerance, self.block, solved,
         )  # fmt: skip
 
 
@@ -127,8 +128,12 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         How a vector is solved for: exactly; by `cg_steps` steps of conjugate gradients from its last value; or by one
         round of exact solves over blocks of `block_size` factors [3]_. ``"auto"`` is ``"cholesky"`` up to 32 factors,
         ``"cg"`` up to 512, ``"ials++"`` beyond.
-    cg_steps : int, default=2
-        Steps of ``"cg"``. They are taken in the eigenbasis of the Gramian, where one is worth about two plain ones.
+    cg_steps : int, default=3
+        Most steps that ``"cg"`` takes for a vector. They are taken in the eigenbasis of the Gramian, where one is worth
+        about two plain ones.
+    cg_tol : float, default=0.03
+        A vector is done once its squared residual, in the norm of the preconditioner, has fallen to this share; 0 takes
+        every step. The next sweep moves the other side by more than what is left.
     block_size : int, default=64
         Block of ``"ials++"``.
     compute_loss : bool, default=False
@@ -214,7 +219,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         iterations: int = 16,
         solver: str = "auto",
         *,
-        cg_steps: int = 2,
+        cg_steps: int = 3,
+        cg_tol: float = 0.03,
         block_size: int = 64,
         compute_loss: bool = False,
         tol: float = 0.0,
@@ -235,6 +241,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         self.iterations = iterations
         self.solver = solver
         self.cg_steps = cg_steps
+        self.cg_tol = cg_tol
         self.block_size = block_size
         self.compute_loss = compute_loss
         self.tol = tol
@@ -270,6 +277,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         check_int(name, "iterations", self.iterations, minimum=1)
         check_choice(name, "solver", self.solver, _SOLVERS)
         check_int(name, "cg_steps", self.cg_steps, minimum=1)
+        check_float(name, "cg_tol", self.cg_tol, minimum=0, maximum=1)
         check_int(name, "block_size", self.block_size, minimum=1)
         check_float(name, "tol", self.tol, minimum=0)
         check_int(name, "n_iter_no_change", self.n_iter_no_change, minimum=1)
@@ -297,7 +305,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
             "cg": kernels.AlsSolver.cg,
             "ials++": kernels.AlsSolver.block,
         }
-        return _Solver(backend, objective, methods[solver], self.cg_steps, self.block_size, solver == "cg")
+        return _Solver(backend, objective, methods[solver], self.cg_steps, self.cg_tol, self.block_size, solver == "cg")
 
     def _exact_solver(self) -> _Solver:
         return self._solver_of(self._n_features_out, "cholesky")
