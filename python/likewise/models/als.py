@@ -132,8 +132,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         Most steps that ``"cg"`` takes for a vector. They are taken in the eigenbasis of the Gramian, where one is worth
         about two plain ones.
     cg_tol : float, default=0.03
-        A vector is done once its squared residual, in the norm of the preconditioner, has fallen to this share; 0 takes
-        every step. The next sweep moves the other side by more than what is left.
+        A vector is done once its squared residual, in the norm of the preconditioner, has fallen to this share, 0 to
+        0.5; 0 takes every step. The next sweep moves the other side by more than what is left.
     block_size : int, default=64
         Block of ``"ials++"``.
     compute_loss : bool, default=False
@@ -277,7 +277,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         check_int(name, "iterations", self.iterations, minimum=1)
         check_choice(name, "solver", self.solver, _SOLVERS)
         check_int(name, "cg_steps", self.cg_steps, minimum=1)
-        check_float(name, "cg_tol", self.cg_tol, minimum=0, maximum=1)
+        check_float(name, "cg_tol", self.cg_tol, minimum=0, maximum=0.5)
         check_int(name, "block_size", self.block_size, minimum=1)
         check_float(name, "tol", self.tol, minimum=0)
         check_int(name, "n_iter_no_change", self.n_iter_no_change, minimum=1)
