@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -38,7 +40,24 @@ def test_public_names_exist_and_are_sorted():
     assert sorted(lw.__all__) == list(lw.__all__)
 
 
-def test_import_brings_in_no_heavy_extra():
-    code = "import sys, likewise; print(*{'torch', 'cupy', 'polars', 'matplotlib', 'optuna'} & sys.modules.keys())"
+def test_every_public_name_is_imported_from_where_the_type_checker_looks():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typed = {alias.name: node.module for node in guarded.body for alias in node.names}
+    assert {name: module or "" for name, module in typed.items()} == lw._HOME
+    for name, module in typed.items():
+        home = importlib.import_module("likewise" + (f".{module}" if module else ""))
+        assert getattr(lw, name) is getattr(home, name)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="module 'likewise' has no attribute 'ImplicitSVD'"):
+        lw.ImplicitSVD  # noqa: B018
+    assert set(lw.__all__) <= set(dir(lw))
+
+
+def test_import_brings_in_nothing_heavy():
+    heavy = {"numpy", "scipy", "sklearn", "pandas", "polars", "torch", "cupy", "matplotlib", "optuna"}
+    code = f"import sys, likewise; print(*{heavy} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == []

@@ -1,11 +1,21 @@
-"""likewise: recommenders end to end, in C++ and CUDA behind scikit-learn-style estimators."""
+"""likewise: recommenders end to end, in C++ and CUDA behind scikit-learn-style estimators.
 
-from . import data, model_selection, retrieval
-from ._config import show_config
-from .data import Interactions, datasets
-from .evaluation import EvaluationResult, evaluate
+Public names only. Each is imported when it is first asked for, so that ``import likewise`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .exceptions import BackendUnavailableError, ModelFileError
-from .models import ImplicitALS, Popularity, load
+
+if TYPE_CHECKING:
+    from . import data, evaluation, model_selection, models, retrieval
+    from ._config import show_config
+    from .data import Interactions, datasets
+    from .evaluation import EvaluationResult, evaluate
+    from .models import ImplicitALS, Popularity, Recommender, load
 
 __version__ = "0.1.0"
 
@@ -16,11 +26,48 @@ __all__ = [
     "Interactions",
     "ModelFileError",
     "Popularity",
+    "Recommender",
     "data",
     "datasets",
     "evaluate",
+    "evaluation",
     "load",
     "model_selection",
+    "models",
     "retrieval",
     "show_config",
 ]
+
+# Where each public name lives; "" for a submodule of the package itself.
+_HOME = {
+    "EvaluationResult": "evaluation",
+    "ImplicitALS": "models",
+    "Interactions": "data",
+    "Popularity": "models",
+    "Recommender": "models",
+    "data": "",
+    "datasets": "data",
+    "evaluate": "evaluation",
+    "evaluation": "",
+    "load": "models",
+    "model_selection": "",
+    "models": "",
+    "retrieval": "",
+    "show_config": "_config",
+}
+
+if not TYPE_CHECKING:  # or a type checker would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for (PEP 562)."""
+        if name not in _HOME:
+            raise AttributeError(f"module 'likewise' has no attribute {name!r}")
+        if not _HOME[name]:
+            return importlib.import_module(f"likewise.{name}")
+        value = getattr(importlib.import_module(f"likewise.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
