@@ -27,6 +27,7 @@ PYTHON_LAYERS = {
     "likewise._validation": "foundation",
     "likewise._progress": "foundation",
     "likewise._config": "foundation",
+    "likewise._io": "foundation",
     "likewise.exceptions": "foundation",
     "likewise.data": "data",
     "likewise.datasets": "data",
@@ -40,6 +41,7 @@ PYTHON_LAYERS = {
     "likewise.distributed": "edge",
     "likewise.compat": "edge",
     "likewise.cli": "edge",
+    "likewise._demo": "edge",
     "likewise._report": "edge",
     "likewise.__main__": "edge",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from likewise._io import whole_file
 from likewise.exceptions import ModelFileError
 
 __all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
@@ -30,18 +30,10 @@ def write_model_file(path: str | os.PathLike[str], header: Mapping[str, Any], ar
     OSError
         If the file cannot be written; what stood there before is untouched.
     """
-    target = Path(path)
     text = json.dumps({"format_version": FORMAT_VERSION, **header}, allow_nan=False)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    try:
-        save_file(whole, name, metadata={_KEY: text})
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path, "save") as part:
+        save_file(whole, str(part), metadata={_KEY: text})
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -76,9 +68,3 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
             f"load: {target.name!r} has format {version}, this version of likewise reads {FORMAT_VERSION}; upgrade it"
         )
     return header, arrays
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,59 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["check_target", "whole_file"]
+
+
+def check_target(path: str | os.PathLike[str], subject: str) -> Path:
+    """Return `path`, links followed, if a file can stand there; to be asked before a long computation.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder does not exist.
+    OSError
+        If something stands there that is not a file (a folder, a device).
+    """
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{subject}: there is no folder {str(target.parent)!r} to write to; make it first")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{subject}: {str(path)!r} is not a file and cannot be replaced by one")
+    return target
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], subject: str) -> Iterator[Path]:
+    """Give a path beside `path` to write to; when the block ends well, what stands there takes the name `path`.
+
+    After an error, or Ctrl-C, nothing new is left, and what stood at `path` before is untouched.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; as `check_target` besides.
+    """
+    target = check_target(path, subject)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o666 & ~_umask())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
