@@ -177,7 +177,7 @@ def read_parquet(
     ImportError
         `library`, or each of them, is not installed.
     ValueError
-        A column is not found, or what `Interactions.from_frame` refuses.
+        The file is damaged, a column is not found, or what `Interactions.from_frame` refuses.
 
     Examples
     --------
@@ -187,8 +187,12 @@ def read_parquet(
     subject = "read_parquet"
     _check_file(Path(path), subject)
     chosen = frame_library(subject, library, order=("polars", "pyarrow", "pandas"))
-    lazy = nw.scan_parquet(os.fspath(path), backend=chosen)
-    roles = _find_columns(subject, lazy.collect_schema().names(), user, item, value, timestamp)
+    try:
+        lazy = nw.scan_parquet(os.fspath(path), backend=chosen)
+        names = lazy.collect_schema().names()
+    except Exception as error:  # each library has errors of its own
+        raise ValueError(f"{subject}: {os.fspath(path)} is damaged or no Parquet file ({error})") from error
+    roles = _find_columns(subject, names, user, item, value, timestamp)
     # Only the columns in use leave the file.
     needed = lazy.select(*dict.fromkeys(column for column in roles.values() if column is not None))
     return Interactions._from_table(subject, FrameTable(needed, subject), **roles, duplicates=duplicates)

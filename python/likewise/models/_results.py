@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
+
+from likewise.data._frames import make_frame
 
 __all__ = ["Recommendations", "SimilarItems", "SimilarUsers"]
 
 _SHOWN_ROWS = 10
-_FRAME_LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,37 +35,37 @@ class _Ranking:
         """Number of queries."""
         return 1 if self.ids.ndim == 1 else len(self.ids)
 
+    def to_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Return columns with an entry for each id given: query, id, score and rank (from 1), empty slots left out.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n,)
+        """
+        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
+        filled = scores > -np.inf
+        ranks = np.broadcast_to(np.arange(1, ids.shape[1] + 1), ids.shape)
+        return {
+            self._query_name: np.repeat(np.atleast_1d(self.queries), filled.sum(axis=1)),
+            self._id_name: ids[filled],
+            "score": scores[filled],
+            "rank": ranks[filled],
+        }
+
     def to_frame(self, library: str | None = None) -> Any:
-        """Return a table with a row for each id given: query, id, score and rank (from 1); empty slots are left out.
+        """Return the columns of `to_dict` as a data frame.
 
         Parameters
         ----------
         library : {"pandas", "polars", "pyarrow"}, default=None
-            Library of the table; None takes the first that is installed.
+            Library of the frame; None takes the first of them that is installed.
 
         Raises
         ------
         ImportError
             If the library, or each of the three, is missing.
         """
-        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
-        filled = scores > -np.inf
-        ranks = np.broadcast_to(np.arange(1, ids.shape[1] + 1), ids.shape)
-        columns = {
-            self._query_name: np.repeat(np.atleast_1d(self.queries), filled.sum(axis=1)),
-            self._id_name: ids[filled],
-            "score": scores[filled],
-            "rank": ranks[filled],
-        }
-        lists = {name: column.tolist() if column.dtype == object else column for name, column in columns.items()}
-        candidates: tuple[Any, ...] = (library,) if library else _FRAME_LIBRARIES
-        for name in candidates:
-            try:
-                return nw.from_dict(lists, backend=name).to_native()
-            except ImportError:
-                continue
-        wanted = library or "pandas, polars or pyarrow"
-        raise ImportError(f"to_frame: needs {wanted}; install it, or read .{self._id_name}s and .scores")
+        return make_frame(self.to_dict(), "to_frame", library)
 
     def __repr__(self) -> str:
         ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
