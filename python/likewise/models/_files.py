@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from likewise.exceptions import ModelFileError
 __all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
 
 FORMAT_VERSION = 1
-_KEY = "likewise"
+_KEY, _CHECKSUM_KEY = "likewise", "likewise_crc32"
 
 
 def write_model_file(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
@@ -32,8 +33,12 @@ def write_model_file(path: str | os.PathLike[str], header: Mapping[str, Any], ar
     """
     text = json.dumps({"format_version": FORMAT_VERSION, **header}, allow_nan=False)
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {_KEY: text, _CHECKSUM_KEY: _checksum(text, whole)}
     with whole_file(path, "save") as part:
-        save_file(whole, str(part), metadata={_KEY: text})
+        try:
+            save_file(whole, str(part), metadata=metadata)
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(f"save: {str(path)!r} could not be written ({error})") from error
 
 
 def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -67,4 +72,15 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         raise ModelFileError(
             f"load: {target.name!r} has format {version}, this version of likewise reads {FORMAT_VERSION}; upgrade it"
         )
+    if metadata.get(_CHECKSUM_KEY) != _checksum(metadata[_KEY], arrays):
+        raise ModelFileError(f"load: {target.name!r} is damaged, its checksum is not that of its content")
     return header, arrays
+
+
+def _checksum(header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """CRC-32 of the header and of every array with its name, dtype and shape."""
+    crc = zlib.crc32(header.encode())
+    for name, array in sorted(arrays.items()):
+        crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.data, crc)
+    return f"{crc:08x}"

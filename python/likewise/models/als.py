@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Explanation(NamedTuple):
     """Why a user gets an item: the score, and what each item of the user's history adds to it."""
 
     score: float
-    """The score of the pair, as `ImplicitALS.predict` gives it up to rounding."""
+    """The score of the pair for the vector that `transform` solves for; `predict` takes the one that `fit` left."""
     items: npt.NDArray[Any]
     """Items of the user's history, greatest contribution first."""
     contributions: Float64Array
@@ -63,15 +64,20 @@ class _Solver:
         self.backend.kernels.gramian(self.backend.context, factors, out)
         return out
 
-    def rotate_to_eigenbasis(self, fixed: Float32Array, *others: Float32Array) -> Float32Array:
+    def rotate_to_eigenbasis(self, fixed: Float32Array, both: Float32Array) -> Float32Array:
         """Turn all factors, in place, so that the Gramian of `fixed` is diagonal; return that diagonal.
 
-        A common rotation leaves every score, loss and penalty as it is.
+        A common rotation leaves every score, loss and penalty as it is. `both` holds the factors of both sides, `fixed`
+        among them: they turn in one call, which Ctrl-C does not come between.
         """
-        values, vectors = self.backend.eigh(self.gramian(fixed))
+        gramian = self.gramian(fixed)
+        if not math.isfinite(float(gramian.trace())):
+            raise ValueError(
+                "ImplicitALS: the vectors have left float32; the values of X are too great for this alpha, scale them"
+            )
+        values, vectors = self.backend.eigh(gramian)
         rotation = self.backend.asarray(vectors.T)
-        for factors in (fixed, *others):
-            self.backend.kernels.multiply_transposed(self.backend.context, factors, rotation, factors)
+        self.backend.kernels.multiply_transposed(self.backend.context, both, rotation, both)
         eigenvalues: Float32Array = self.backend.asarray(np.maximum(values, 0))
         return eigenvalues
 
@@ -173,6 +179,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         NDCG@10 after each iteration, with `early_stopping`.
     interactions_ : Interactions
         What the model was fitted on.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Notes
     -----
@@ -338,17 +346,19 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         train, visible, hidden = data, None, None
         if self.early_stopping:
             visible, hidden = hide_items(data.by_user)
+            if hidden.nnz == 0:
+                raise ValueError("ImplicitALS: early_stopping needs a user with two items, got one each at most")
             train = Interactions.from_csr(visible)
         solver = self._solver_of(self.factors, self.solver)
-        self._start(data, previous, solver.backend)
+        both = self._start(data, previous, solver.backend)
         self.n_iter_, self.loss_history_, self.validation_history_ = 0, [], []
         by_user, by_item = solver.backend.csr(train.by_user), solver.backend.csr(train.by_item)
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=type(self).__name__)
-        best: tuple[Float32Array, Float32Array] | None = None
+        best: Float32Array | None = None
         callbacks = self._callback_list()
         try:
             for iteration in bar:
-                self._iterate(solver, by_user, by_item)
+                self._iterate(solver, by_user, by_item, both)
                 self.n_iter_ = iteration
                 loss = self._loss(solver, by_user) if self.compute_loss or self.tol > 0 else None
                 figures = {} if loss is None else {"loss": loss}
@@ -356,40 +366,48 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                     ndcg = self._hidden_ndcg(visible, hidden, fold_in=False)
                     figures["ndcg"] = ndcg
                     if not self.validation_history_ or ndcg > max(self.validation_history_):
-                        best = self.user_factors_.copy(), self.item_factors_.copy()
+                        best = both.copy()
                     self.validation_history_.append(ndcg)
                 bar.set(**figures)
                 if callbacks:
-                    self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, self.user_factors_)
+                    self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
                 stops = [bool(callback(self, iteration, loss)) for callback in callbacks]
                 if any(stops) or self._has_converged(loss):
                     break
-        finally:
-            # Also after Ctrl-C, which must leave a usable model.
-            if best is not None:
-                self.user_factors_, self.item_factors_ = best
-            self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, self.user_factors_)
+        except KeyboardInterrupt:
+            self._finish(solver, both, best)
+            raise
+        self._finish(solver, both, best)
 
-    def _start(self, data: Interactions, previous: Interactions | None, backend: Backend) -> None:
-        """Starting values: small normal numbers, or in a warm start what was learned of those already known."""
+    def _finish(self, solver: _Solver, both: Float32Array, best: Float32Array | None) -> None:
+        if best is not None:
+            both[...] = best
+        self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
+
+    def _start(self, data: Interactions, previous: Interactions | None, backend: Backend) -> Float32Array:
+        """Starting values: small normal numbers, or in a warm start what was learned of those already known.
+
+        Users and items stand in one array, which is returned; `user_factors_` and `item_factors_` are its parts.
+        """
         learned = (self.user_factors_, self.item_factors_) if self.warm_start and previous is not None else None
         rng = check_random_state(type(self).__name__, self.random_state)
         scale = _START_SCALE / np.sqrt(self.factors)
-        self.user_factors_ = backend.normal(rng, (data.n_users, self.factors), scale)
-        self.item_factors_ = backend.normal(rng, (data.n_items, self.factors), scale)
+        both: Float32Array = backend.normal(rng, (data.n_users + data.n_items, self.factors), scale)
+        self.user_factors_, self.item_factors_ = both[: data.n_users], both[data.n_users :]
         if learned is None or previous is None:
-            return
+            return both
         if learned[0].shape[1] != self.factors:
             raise ValueError(
                 f"ImplicitALS: warm_start needs factors={learned[0].shape[1]} as in the last fit, got {self.factors}"
             )
         _copy_known(previous.user_map, learned[0], data.user_map, self.user_factors_)
         _copy_known(previous.item_map, learned[1], data.item_map, self.item_factors_)
+        return both
 
-    def _iterate(self, solver: _Solver, by_user: Any, by_item: Any) -> None:
+    def _iterate(self, solver: _Solver, by_user: Any, by_item: Any, both: Float32Array) -> None:
         users, items = self.user_factors_, self.item_factors_
-        solver.sweep(by_user, items, solver.rotate_to_eigenbasis(items, users), users)
-        solver.sweep(by_item, users, solver.rotate_to_eigenbasis(users, items), items)
+        solver.sweep(by_user, items, solver.rotate_to_eigenbasis(items, both), users)
+        solver.sweep(by_item, users, solver.rotate_to_eigenbasis(users, both), items)
 
     def _loss(self, solver: _Solver, by_user: Any) -> float:
         users, items = self.user_factors_, self.item_factors_
@@ -445,24 +463,30 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         new, joined = self._joined(X)
         solver = self._exact_solver()
         backend = solver.backend
-        users = _grown(backend, self.user_factors_, joined.n_users)
-        items = _grown(backend, self.item_factors_, joined.n_items)
+        both: Float32Array = backend.zeros((joined.n_users + joined.n_items, self._n_features_out))
+        users, items = both[: joined.n_users], both[joined.n_users :]
+        users[: self.n_users_], items[: self.n_items_] = self.user_factors_, self.item_factors_
         user_rows = joined.user_map.find(new.user_map.labels, "ImplicitALS", "user")[new.by_user.row_counts() > 0]
         item_rows = joined.item_map.find(new.item_map.labels, "ImplicitALS", "item")[new.by_user.column_counts() > 0]
-        for side in ("users", "items", "users"):
-            if side == "users":
-                self._solve_rows(solver, joined.by_user, user_rows, items, users)
-            else:
-                self._solve_rows(solver, joined.by_item, item_rows, users, items)
-        self._eigenvalues = solver.rotate_to_eigenbasis(items, users)
-        self.user_factors_, self.item_factors_ = users, items
+        # Users first: a new item is known by its users alone. Then again, for users of new items.
+        self._solve_rows(solver, joined.by_user, user_rows, items, users, both)
+        self._solve_rows(solver, joined.by_item, item_rows, users, items, both)
+        self._solve_rows(solver, joined.by_user, user_rows, items, users, both)
+        eigenvalues = solver.rotate_to_eigenbasis(items, both)
         self._set_interactions(joined)
+        self.user_factors_, self.item_factors_, self._eigenvalues = users, items, eigenvalues
         return self
 
     def _solve_rows(
-        self, solver: _Solver, matrix: CSR, rows: npt.NDArray[np.int64], fixed: Float32Array, solved: Float32Array
+        self,
+        solver: _Solver,
+        matrix: CSR,
+        rows: npt.NDArray[np.int64],
+        fixed: Float32Array,
+        solved: Float32Array,
+        both: Float32Array,
     ) -> None:
-        eigenvalues = solver.rotate_to_eigenbasis(fixed, solved)
+        eigenvalues = solver.rotate_to_eigenbasis(fixed, both)
         part = solver.backend.asarray(solved[rows])
         solver.sweep(solver.backend.csr(matrix.take_rows(rows)), fixed, eigenvalues, part)
         solved[rows] = part
@@ -598,10 +622,3 @@ def _copy_known(old_map: IdMap, old: Float32Array, new_map: IdMap, new: Float32A
     if old_map.kind == new_map.kind:
         rows = new_map.find(old_map.labels, "ImplicitALS", "id")
         new[rows[rows >= 0]] = old[rows >= 0]
-
-
-def _grown(backend: Backend, factors: Float32Array, n_rows: int) -> Float32Array:
-    """A copy with zero rows appended."""
-    out: Float32Array = backend.zeros((n_rows, factors.shape[1]))
-    out[: len(factors)] = factors
-    return out

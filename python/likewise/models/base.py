@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
 from likewise._validation import check_flag, check_int
@@ -33,6 +33,8 @@ Self = TypeVar("Self", bound="Recommender")
 _HIDDEN_SHARE = 0.2
 _SCORE_SEED = 0
 _SCORE_K = 10
+# Pairs scored at a time: their vectors are gathered, 32 MB of each side at 128 factors.
+_BLOCK_PAIRS = 1 << 16
 
 
 class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -50,6 +52,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     n_users_, n_items_ : int
     n_features_in_ : int
         ``n_items_``, by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the columns of a data frame of users x items, where `fit` was given one.
     """
 
     _registry: ClassVar[dict[str, type[Recommender]]] = {}
@@ -72,7 +76,10 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
     @abstractmethod
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
-        """Learn from `data`, which `interactions_` is already; `previous` is what the last fit learned from, if any."""
+        """Learn from `data`, which `interactions_` is already; `previous` is what the last fit learned from, if any.
+
+        An exception takes the whole fit back; a keyboard interrupt does not, and must leave a usable model.
+        """
 
     @abstractmethod
     def _top_k(
@@ -106,7 +113,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     # ------------------------------------------------------------------ fitting
 
     def fit(self: Self, X: Any, y: Any = None) -> Self:
-        """Learn from interactions.
+        """Learn from interactions, and forget what was learned before.
+
+        A fit that fails leaves the model as it was.
 
         Parameters
         ----------
@@ -127,15 +136,27 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """
         self._check_parameters()
         data = as_interactions(X, type(self).__name__, allow_negative=self._allows_negative)
-        previous = getattr(self, "interactions_", None)
-        self._set_interactions(data)
-        self._fit(data, previous)
+        if data.nnz == 0:
+            raise ValueError(
+                f"{type(self).__name__}: X must hold an interaction, got {data.n_users} users x {data.n_items} items "
+                "with nothing stored"
+            )
+        before = dict(self.__dict__)
+        try:
+            self._set_interactions(data)
+            _check_feature_names(self, X, reset=True)
+            self._fit(data, before.get("interactions_"))
+        except Exception:
+            self.__dict__ = before
+            raise
         return self
 
     def _set_interactions(self, data: Interactions) -> None:
         self.interactions_ = data
         self.n_users_, self.n_items_ = data.shape
         self.n_features_in_ = data.n_items
+        if len(getattr(self, "feature_names_in_", ())) != data.n_items:
+            self.__dict__.pop("feature_names_in_", None)  # items without a name have joined
 
     def _backend(self) -> Backend:
         """The backend of the model's `device` and `n_jobs`, where it has these parameters."""
@@ -144,11 +165,13 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def _histories(self, X: Any, subject: str) -> Interactions:
         """`X` with this model's items as columns, for users whom the model need not know."""
         check_is_fitted(self)
+        _check_feature_names(self, X, reset=False)
         data = as_interactions(X, subject, allow_negative=self._allows_negative)
         return data.with_items_of(self.interactions_, subject)
 
     def _joined(self, X: Any) -> tuple[Interactions, Interactions]:
         """What `partial_fit` is given, checked, and its union with what the model knows; without times."""
+        _check_feature_names(self, X, reset=False)
         subject, known = type(self).__name__, _without_times(self.interactions_)
         new = _without_times(as_interactions(X, subject, allow_negative=self._allows_negative))
         if new.item_ids is None and known.item_ids is None and new.n_items < known.n_items:
@@ -223,38 +246,25 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             return Recommendations(queries[0], labels[0], scores[0])
         return Recommendations(queries, labels, scores)
 
-    def _recommend_rows(
-        self,
-        rows: Int64Array,
-        k: int,
-        exclude: CSR | None = None,
-        allow: Int64Array | None = None,
-        deny: Int64Array | None = None,
-    ) -> tuple[Int32Array, Float32Array]:
-        """`recommend` in row numbers, with `exclude` row by row beside `rows`; what the evaluation calls."""
-        return self._top_k(None, rows, k, exclude, allow, deny, type(self).__name__)
-
-    def _score_rows(self, rows: Int64Array) -> Float32Array:
-        """Scores of every item for fitted users; shape (n, n_items)."""
-        return self._scores(None, rows)
-
-    def predict(self, X: Any, items: Any = None) -> Float32Array:
-        """Scores of pairs, or of every item for rows of histories.
+    def predict(self, X: Any, items: Any = None) -> npt.NDArray[Any]:
+        """Scores of pairs; or, of histories alone, the item that each user is most likely to take next.
 
         Parameters
         ----------
-        X : array-like of user ids, or Interactions or matrix of shape (n, n_items)
-            With `items`, the users of the pairs. Without, histories, as `recommend` takes them.
+        X : array-like of user ids; without `items`, Interactions or matrix of shape (n, n_items)
+            Users of the pairs; histories, as `recommend` takes them.
         items : array-like of item ids, default=None
-            As many as users, or one for all.
+            As many as users; one item may stand with many users and one user with many items.
 
         Returns
         -------
-        ndarray, float32
-            Of shape (n_pairs,), or (n, n_items) without `items`: mind the memory.
+        ndarray of shape (n_pairs,), float32, or of shape (n,)
+            Scores; without `items` the first item of ``recommend(interactions=X)``, -1 (None) for who has them all.
 
         Raises
         ------
+        NotFittedError
+            If the model is not fitted.
         KeyError, IndexError
             If a user or item is unknown.
         ValueError
@@ -262,14 +272,20 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """
         check_is_fitted(self)
         if items is None:
-            histories = self._histories(X, type(self).__name__)
-            return self._scores(histories.by_user, np.arange(histories.n_users))
+            data = self._histories(X, type(self).__name__)
+            every = np.arange(data.n_users)
+            ids, _ = self._top_k(data.by_user, every, 1, data.by_user, None, None, type(self).__name__)
+            return data.item_labels(ids[:, 0])
         users = self.interactions_.user_index(X, "predict")
         rows = self.interactions_.item_index(items, "predict")
         if users.size != rows.size and 1 not in (users.size, rows.size):
             raise ValueError(f"predict: there are {users.size} users but {rows.size} items; give one item a user")
         users, rows = np.broadcast_arrays(users, rows)
-        return self._pair_scores(users, rows)
+        scores = np.empty(users.size, dtype=np.float32)
+        for start in range(0, users.size, _BLOCK_PAIRS):
+            block = slice(start, start + _BLOCK_PAIRS)
+            scores[block] = self._pair_scores(users[block], rows[block])
+        return scores
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean NDCG@10 on a seeded hidden part of each row of `X`.
@@ -339,6 +355,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             "parameters": parameters,
             "user_kind": data.user_map.kind,
             "item_kind": data.item_map.kind,
+            "duplicates": data.duplicates,
         }
         write_model_file(path, header, arrays)
 
@@ -354,7 +371,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         by_user = CSR.from_state(_under(arrays, "interactions"), subject="load")
         if by_user.shape != (len(sides[0]), len(sides[1])):
             raise ValueError("ids and interactions disagree")
-        model._set_interactions(Interactions(by_user, sides[0], sides[1]))
+        model._set_interactions(Interactions(by_user, sides[0], sides[1], duplicates=header["duplicates"]))
         model._set_state(_under(arrays, "model"))
         return model
 
@@ -466,13 +483,14 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     Popularity()
     """
     header, arrays = read_model_file(path)
-    model_class = Recommender._registry.get(header.get("class", ""))
+    name = header.get("class")
+    model_class = Recommender._registry.get(name) if isinstance(name, str) else None
     if model_class is None:
-        raise ModelFileError(f"load: this version of likewise has no model {header.get('class')!r}")
+        raise ModelFileError(f"load: this version of likewise has no model {name!r}; upgrade it")
     try:
         return model_class._from_file(header, arrays)
     except (KeyError, ValueError, TypeError) as error:
-        raise ModelFileError(f"load: the file of this {header['class']} is damaged ({error})") from error
+        raise ModelFileError(f"load: the file of this {name} is damaged ({error})") from error
 
 
 def _rows_of(matrix: CSR, rows: Int64Array) -> CSR:
@@ -509,7 +527,8 @@ def _select(matrix: CSR, keep: npt.NDArray[np.bool_]) -> CSR:
 
 
 def _is_single(ids: Any) -> bool:
-    return isinstance(ids, str) or np.ndim(ids) == 0
+    """Whether `ids` is one id: a string, or what cannot be iterated over."""
+    return isinstance(ids, str) or getattr(ids, "ndim", None) == 0 or not isinstance(ids, Iterable)
 
 
 def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ class Popularity(VectorRecommender):
     ----------
     popularity_ : ndarray of shape (n_items,), float32
         The score of each item, the same for every user.
+    feature_names_in_ : ndarray of shape (n_items,)
+        Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Examples
     --------
@@ -78,6 +80,14 @@ class Popularity(VectorRecommender):
         self._set_interactions(joined)
         self.popularity_ = self._counts(joined.by_user)
         return self
+
+    def similar_items(self, items: Any, k: int = 10) -> NoReturn:
+        """Refuse: items differ in one number here, which makes none of them alike."""
+        raise NotImplementedError("Popularity: has no similar items, it knows one number an item; use ImplicitALS")
+
+    def similar_users(self, users: Any, k: int = 10) -> NoReturn:
+        """Refuse: to this model all users are alike."""
+        raise NotImplementedError("Popularity: has no similar users, to it all are alike; use ImplicitALS")
 
     def _counts(self, matrix: CSR) -> npt.NDArray[np.float32]:
         weights = matrix.values if self.count == "values" else None

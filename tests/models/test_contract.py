@@ -1,0 +1,969 @@
+"""What every model keeps: one row of `MODELS` a model, the same tests for all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+import subprocess
+import sys
+import textwrap
+import uuid
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import safetensors.numpy
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import likewise as lw
+import reference
+from likewise.data import CSR
+from likewise.models import base
+from likewise.models._files import FORMAT_VERSION, read_model_file, write_model_file
+
+MODELS = {
+    "als-cholesky": lw.ImplicitALS(factors=8, iterations=4, solver="cholesky", random_state=0),
+    "als-cg": lw.ImplicitALS(factors=8, iterations=4, solver="cg", random_state=0),
+    "als-ials++": lw.ImplicitALS(factors=40, iterations=4, solver="ials++", block_size=16, random_state=0),
+    "popularity": lw.Popularity(),
+    "popularity-values": lw.Popularity(count="values"),
+}
+N_USERS, N_ITEMS = 30, 20
+EMPTY_USER, EMPTY_ITEM = 4, 7
+KINDS = ["row", "int64", "string", "uuid"]
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"]
+
+
+@pytest.fixture(params=MODELS.values(), ids=MODELS)
+def model(request):
+    return clone(request.param)
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Counts of users x items; one user and one item have none."""
+    rng = np.random.default_rng(7)
+    counts = rng.integers(1, 6, (N_USERS, N_ITEMS)) * (rng.random((N_USERS, N_ITEMS)) < 0.3)
+    counts[EMPTY_USER] = 0
+    counts[:, EMPTY_ITEM] = 0
+    return counts.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def matrix(dense):
+    return sp.csr_array(dense)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def _ids(kind, n, start):
+    """Distinct ids in no order, so that row numbers and ranks of ids differ."""
+    numbers = np.random.default_rng(start).permutation(n) + start
+    if kind == "int64":
+        return 7 * numbers
+    listed = [f"id {number}" if kind == "string" else uuid.UUID(int=int(number)) for number in numbers]
+    array = np.empty(n, dtype=object)
+    array[:] = listed
+    return array
+
+
+def _user_ids(kind):
+    return np.arange(N_USERS) if kind == "row" else _ids(kind, N_USERS, 100)
+
+
+def _item_ids(kind):
+    return np.arange(N_ITEMS) if kind == "row" else _ids(kind, N_ITEMS, 500)
+
+
+def _interactions(kind, dense, **options):
+    if kind == "row":
+        return lw.Interactions.from_csr(sp.csr_array(dense))
+    users, items = np.nonzero(dense)
+    user_ids, item_ids = _user_ids(kind), _item_ids(kind)
+    values = dense[users, items]
+    return lw.Interactions.from_arrays(
+        user_ids[users], item_ids[items], values, user_ids=user_ids, item_ids=item_ids, **options
+    )
+
+
+def _assert_same_recommendations(one, other, **options):
+    a, b = one.recommend(k=N_ITEMS, **options), other.recommend(k=N_ITEMS, **options)
+    assert_array_equal(a.items, b.items)
+    assert_array_equal(a.scores, b.scores)
+
+
+def _works_on(model, name):
+    """Whether the model has the method, or says why not."""
+    return not (isinstance(model, lw.Popularity) and name.startswith("similar"))
+
+
+# ---- fit -----------------------------------------------------------------------------------------------------------
+
+
+def test_fit_returns_the_model_with_its_sizes(model, matrix):
+    assert model.fit(matrix) is model
+    assert (model.n_users_, model.n_items_, model.n_features_in_) == (N_USERS, N_ITEMS, N_ITEMS)
+
+
+def _strided(dense):
+    wide = np.zeros((2 * N_USERS, 3 * N_ITEMS), dense.dtype)
+    wide[::2, ::3] = dense
+    return wide[::2, ::3]
+
+
+def _read_only(dense):
+    array = dense.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _wide_indices(dense):
+    matrix = sp.csr_array(dense)
+    matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
+    return matrix
+
+
+def _read_only_csr(dense):
+    matrix = sp.csr_array(dense)
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        array.flags.writeable = False
+    return matrix
+
+
+def _unsorted_with_repeats(dense):
+    """Each stored entry in two halves, the ids of every row backwards."""
+    rows, columns = np.nonzero(dense)
+    entries = np.concatenate([dense[rows, columns] / 2] * 2)
+    coo = sp.coo_array((entries[::-1], (np.tile(rows, 2)[::-1], np.tile(columns, 2)[::-1])), shape=dense.shape)
+    offsets = np.concatenate([[0], np.cumsum(2 * np.count_nonzero(dense, axis=1))])
+    order = np.argsort(coo.row, kind="stable")
+    return sp.csr_array((coo.data[order], coo.col[order], offsets), shape=dense.shape)
+
+
+INPUTS = {
+    **{f"{name} array": lambda dense, name=name: sp.csr_array(dense).asformat(name) for name in FORMATS},
+    **{f"{name} matrix": lambda dense, name=name: sp.csr_matrix(dense).asformat(name) for name in FORMATS},
+    "int64 indices": _wide_indices,
+    "read-only csr": _read_only_csr,
+    "unsorted csr with repeats": _unsorted_with_repeats,
+    "float64 csr": lambda dense: sp.csr_array(dense, dtype=np.float64),
+    "int8 csr": lambda dense: sp.csr_array(dense.astype(np.int8)),
+    "CSR": lambda dense: CSR.from_scipy(sp.csr_array(dense)),
+    "Interactions": lambda dense: lw.Interactions.from_csr(sp.csr_array(dense)),
+    "dense": lambda dense: dense,
+    "dense float64": lambda dense: dense.astype(np.float64),
+    "dense int64": lambda dense: dense.astype(np.int64),
+    "dense by columns": np.asfortranarray,
+    "dense non-contiguous": _strided,
+    "dense read-only": _read_only,
+    "lists": lambda dense: dense.tolist(),
+    "polars": lambda dense: pl.DataFrame(dense),
+}
+
+
+@pytest.mark.parametrize("make", INPUTS.values(), ids=INPUTS)
+def test_fit_takes_any_matrix(model, matrix, dense, make):
+    given = make(dense)
+    before = copy.deepcopy(given)
+    _assert_same_recommendations(clone(model).fit(given), model.fit(matrix))
+    if sp.issparse(given):
+        assert_array_equal(given.toarray(), before.toarray(), "fit has changed its argument")
+    elif not isinstance(given, (CSR, lw.Interactions)):
+        assert_array_equal(given, before, "fit has changed its argument")
+
+
+def test_fit_takes_the_names_of_a_data_frame(model, dense):
+    frame = pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)])
+    model.fit(frame)
+    assert_array_equal(model.feature_names_in_, frame.columns)
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        model.predict(frame[frame.columns[::-1]])
+    assert not hasattr(model.fit(dense), "feature_names_in_")
+
+
+def test_partial_fit_of_more_items_than_names_forgets_the_names(model, dense):
+    model.fit(pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)]))
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.partial_fit(np.pad(dense, ((0, 0), (0, 1)), constant_values=1))
+    assert not hasattr(model, "feature_names_in_")
+
+
+def _with(dense, value, row=3, column=4):
+    changed = dense.astype(np.float64)
+    changed[row, column] = value
+    return changed
+
+
+BAD_INPUTS = {
+    "NaN": (lambda dense: sp.csr_array(_with(dense, np.nan)), ValueError, r"got NaN at \(3, 4\)"),
+    "inf": (lambda dense: sp.csr_array(_with(dense, np.inf)), ValueError, r"got inf at \(3, 4\)"),
+    "beyond float32": (lambda dense: sp.csr_array(_with(dense, 1e39)), ValueError, r"got inf at \(3, 4\)"),
+    "NaN in coo": (lambda dense: sp.coo_array(_with(dense, np.nan)), ValueError, r"got NaN at \(3, 4\)"),
+    "NaN in csc": (lambda dense: sp.csc_array(_with(dense, np.nan)), ValueError, r"got NaN at \(3, 4\)"),
+    "dense NaN": (lambda dense: _with(dense, np.nan), ValueError, r"got NaN at \(3, 4\)"),
+    "dense -inf": (lambda dense: _with(dense, -np.inf), ValueError, r"got -inf at \(3, 4\)"),
+    "nothing stored": (lambda dense: sp.csr_array(dense.shape), ValueError, "X must hold an interaction, got 30 users"),
+    "all zero": (np.zeros_like, ValueError, "X must hold an interaction, got 30 users x 20 items with nothing stored"),
+    "no users": (lambda dense: sp.csr_array(dense[:0]), ValueError, r"0 sample\(s\)"),
+    "no items": (lambda dense: sp.csr_array(dense[:, :0]), ValueError, r"0 feature\(s\)"),
+    "dense no users": (lambda dense: dense[:0], ValueError, r"0 sample\(s\)"),
+    "one-dimensional": (lambda dense: dense[0], ValueError, "Expected 2D array, got 1D array"),
+    "three-dimensional": (lambda dense: dense[None], ValueError, "3"),
+    "complex": (lambda dense: sp.csr_array(dense.astype(complex)), ValueError, "Complex data not supported"),
+    "strings": (lambda dense: dense.astype(str), (TypeError, ValueError), "str|real numbers"),
+    "None": (lambda dense: None, (TypeError, ValueError), "None|NoneType|array"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD_INPUTS.values(), ids=BAD_INPUTS)
+def test_fit_refuses_what_is_not_interactions(model, dense, make, error, message):
+    with pytest.raises(error, match=message):
+        model.fit(make(dense))
+    with pytest.raises(NotFittedError):
+        model.recommend()
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, np.asarray], ids=["csr", "csc", "dense"])
+def test_fit_refuses_negative_values_or_uses_them(model, dense, make):
+    given = make(_with(dense, -2))
+    if isinstance(model, lw.ImplicitALS):
+        assert np.isfinite(model.fit(given).recommend(k=3).scores).all()
+        return
+    with pytest.raises(
+        ValueError, match=r"^Popularity: Negative values in data are not allowed, got -2.0 at \(3, 4\)$"
+    ):
+        model.fit(given)
+
+
+def test_fit_that_fails_leaves_the_model_as_it_was(model, matrix, dense):
+    model.fit(matrix)
+    before = clone(model).fit(matrix)
+    for bad in (_with(dense, np.nan), np.zeros((3, 3))):
+        with pytest.raises(ValueError, match=r"NaN|hold an interaction"):
+            model.fit(bad)
+        _assert_same_recommendations(model, before)
+
+
+def test_fit_forgets_the_fit_before(model, matrix):
+    """Also where the second matrix is smaller on both sides."""
+    small = matrix[:11, :9]
+    refitted, fresh = clone(model).fit(matrix).fit(small), clone(model).fit(small)
+    assert (refitted.n_users_, refitted.n_items_) == (11, 9)
+    _assert_same_recommendations(refitted, fresh)
+    with pytest.raises(IndexError):
+        refitted.recommend(11)
+
+
+def test_fit_gives_the_same_every_time(model, matrix):
+    _assert_same_recommendations(clone(model).fit(matrix), model.fit(matrix))
+
+
+def test_fit_takes_users_and_items_without_interactions(model, matrix):
+    """Nobody is recommended an item by a score that is no number; who has nothing gets something all the same."""
+    recommendations = model.fit(matrix).recommend(k=5)
+    assert np.isfinite(recommendations.scores).all()
+    assert (recommendations.items >= 0).all()
+    assert len(set(recommendations.items[EMPTY_USER])) == 5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1)], ids=str)
+def test_fit_takes_one_user_or_item(model, shape):
+    model.fit(np.ones(shape))
+    assert np.isfinite(model.recommend(k=1, exclude_seen=False).scores).all()
+    assert_array_equal(model.recommend(k=1).items, np.full((shape[0], 1), -1))
+
+
+def test_fit_uses_no_global_randomness(model, matrix):
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    model.fit(matrix).recommend()
+    assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+# ---- before fit ----------------------------------------------------------------------------------------------------
+
+USES = {
+    "recommend": lambda model, X, path: model.recommend([0]),
+    "recommend for histories": lambda model, X, path: model.recommend(interactions=X),
+    "predict": lambda model, X, path: model.predict([0], [0]),
+    "predict from histories": lambda model, X, path: model.predict(X),
+    "score": lambda model, X, path: model.score(X),
+    "similar_items": lambda model, X, path: model.similar_items([0]),
+    "similar_users": lambda model, X, path: model.similar_users([0]),
+    "save": lambda model, X, path: model.save(path),
+    "evaluate": lambda model, X, path: lw.evaluate(model, X, X),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_use_before_fit_is_not_fitted_error(model, matrix, tmp_path, use):
+    if not _works_on(model, next(name for name, known in USES.items() if known is use)):
+        pytest.skip("this model has no such method")
+    with pytest.raises(NotFittedError):
+        use(model, matrix, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_use_after_a_failed_first_fit_is_not_fitted_error(model, matrix):
+    with pytest.raises(ValueError, match="hold an interaction"):
+        model.fit(sp.csr_array((3, 3)))
+    with pytest.raises(NotFittedError):
+        model.recommend([0])
+
+
+# ---- recommend -----------------------------------------------------------------------------------------------------
+
+
+def test_recommend_speaks_the_ids_of_the_data(model, matrix, dense, kind):
+    """The same model by row numbers and by ids: ids in, ids out, nothing else changes."""
+    by_row = clone(model).fit(matrix).recommend(k=N_ITEMS)
+    by_id = model.fit(_interactions(kind, dense)).recommend(k=N_ITEMS)
+    expected = np.full(by_row.items.shape, -1, dtype=object)
+    filled = by_row.items >= 0
+    expected[filled] = _item_ids(kind)[by_row.items[filled]]
+    if kind in ("string", "uuid"):
+        expected[~filled] = None
+    assert_array_equal(by_id.items.astype(object), expected)
+    assert_array_equal(by_id.scores, by_row.scores)
+    assert_array_equal(by_id.users, _user_ids(kind))
+    some = _user_ids(kind)[[3, 0, 3]]
+    assert_array_equal(model.recommend(some, k=2).items, by_id.items[[3, 0, 3], :2])
+    assert_array_equal(model.recommend(some, k=2).users, some)
+
+
+def test_recommend_gives_arrays_of_one_shape(model, matrix):
+    recommendations = model.fit(matrix).recommend([1, 2, 3], k=5)
+    assert recommendations.items.shape == recommendations.scores.shape == (3, 5)
+    assert recommendations.scores.dtype == np.float32
+    assert np.issubdtype(recommendations.items.dtype, np.integer)
+    items, scores = recommendations
+    assert items is recommendations.items
+    assert scores is recommendations.scores
+
+
+def test_recommend_for_one_user_gives_one_row(model, dense, kind):
+    """By a plain id, a numpy scalar, or an array without axes; bit by bit what a batch gives."""
+    model.fit(_interactions(kind, dense))
+    every = model.recommend(k=6)
+    for row in (0, 3, EMPTY_USER, N_USERS - 1):
+        user = _user_ids(kind)[row]
+        scalars = [user, np.array(user)[()], np.array(user)] if kind in ("row", "int64") else [user]
+        for scalar in scalars:
+            one = model.recommend(scalar, k=6)
+            assert one.items.shape == one.scores.shape == (6,)
+            assert_array_equal(one.items, every.items[row])
+            assert_array_equal(one.scores, every.scores[row])
+
+
+USERS = {
+    "list": list,
+    "tuple": tuple,
+    "array": np.array,
+    "int8": lambda users: np.array(users, np.int8),
+    "pandas": pd.Series,
+    "pandas index": pd.Index,
+    "polars": pl.Series,
+    "pyarrow": pa.array,
+    "strided": lambda users: np.repeat(users, 2)[::2],
+    "read-only": lambda users: _read_only(np.array(users)),
+}
+
+
+@pytest.mark.parametrize("make", USERS.values(), ids=USERS)
+def test_recommend_takes_users_in_any_array(model, matrix, make):
+    model.fit(matrix)
+    assert_array_equal(model.recommend(make([5, 2, 5])).items, model.recommend(k=10).items[[5, 2, 5]])
+
+
+def test_recommend_takes_a_set_for_several_users(model, dense):
+    """A set has no axes, which must not make it one user."""
+    model.fit(_interactions("string", dense))
+    users = set(_user_ids("string")[:3])
+    recommendations = model.recommend(users, k=4)
+    assert recommendations.items.shape == (3, 4)
+    assert set(recommendations.users) == users
+
+
+def test_recommend_for_nobody_is_empty(model, dense, kind):
+    recommendations = model.fit(_interactions(kind, dense)).recommend([], k=4)
+    assert recommendations.items.shape == recommendations.scores.shape == (0, 4)
+    assert len(recommendations) == 0
+
+
+def test_recommend_orders_by_score(model, matrix):
+    scores = model.fit(matrix).recommend(k=N_ITEMS + 5, exclude_seen=False).scores
+    assert (np.diff(scores[:, :N_ITEMS], axis=1) <= 0).all()
+
+
+def test_recommend_leaves_out_what_was_seen(model, dense):
+    recommendations = model.fit(dense).recommend(k=N_ITEMS)
+    for user, (items, scores) in enumerate(zip(*recommendations, strict=True)):
+        unseen = np.flatnonzero(dense[user] == 0)
+        assert_array_equal(np.sort(items[: unseen.size]), unseen)
+        assert_array_equal(items[unseen.size :], -1)
+        assert_array_equal(scores[unseen.size :], -np.inf)
+        assert np.isfinite(scores[: unseen.size]).all()
+
+
+def test_recommend_gives_seen_items_where_asked_to(model, dense):
+    items = model.fit(dense).recommend(k=N_ITEMS, exclude_seen=False).items
+    assert_array_equal(np.sort(items, axis=1), np.broadcast_to(np.arange(N_ITEMS), items.shape))
+
+
+def test_recommend_leaves_empty_slots_rather_than_inventing_items(model, dense, kind):
+    """Who has everything gets nothing; k may exceed what there is."""
+    full = dense.copy()
+    full[2] = 1
+    model.fit(_interactions(kind, full))
+    items, scores = model.recommend(_user_ids(kind)[2], k=N_ITEMS + 7)
+    assert scores.shape == (N_ITEMS + 7,)
+    assert_array_equal(scores, -np.inf)
+    if kind in ("row", "int64"):
+        assert_array_equal(items, -1)
+    else:
+        assert all(item is None for item in items)
+
+
+def test_recommend_keeps_to_the_items_allowed(model, dense, kind):
+    model.fit(_interactions(kind, dense))
+    every = model.recommend(k=N_ITEMS, exclude_seen=False)
+    allowed = _item_ids(kind)[[3, EMPTY_ITEM, 11, 3]]
+    given = model.recommend(k=5, items=allowed, exclude_seen=False)
+    for row, (items, scores) in enumerate(zip(*given, strict=True)):
+        keep = np.isin(every.items[row].astype(str), allowed.astype(str))
+        assert_array_equal(items[:3], every.items[row][keep])
+        assert_array_equal(scores[:3], every.scores[row][keep])
+        assert_array_equal(scores[3:], -np.inf)
+
+
+def test_recommend_leaves_out_the_items_excluded(model, dense, kind):
+    model.fit(_interactions(kind, dense))
+    every = model.recommend(k=N_ITEMS)
+    excluded = _item_ids(kind)[[0, 5, 0, 19]]
+    given = model.recommend(k=N_ITEMS, exclude=excluded)
+    for row in range(N_USERS):
+        keep = ~np.isin(every.items[row].astype(str), excluded.astype(str)) & (every.scores[row] > -np.inf)
+        n_kept = np.count_nonzero(keep)
+        assert_array_equal(given.items[row, :n_kept], every.items[row][keep])
+        assert_array_equal(given.scores[row, n_kept:], -np.inf)
+
+
+def test_recommend_takes_allowed_and_excluded_items_together(model, matrix):
+    model.fit(matrix)
+    items = model.recommend(k=3, items=[1, 2, 3], exclude=[2], exclude_seen=False).items
+    assert_array_equal(np.sort(items, axis=1), np.broadcast_to([-1, 1, 3], items.shape))
+    assert_array_equal(model.recommend(k=3, items=[], exclude_seen=False).items, -1)
+    assert_array_equal(model.recommend(k=3, exclude=[]).items, model.recommend(k=3).items)
+
+
+def test_recommend_for_histories_knows_their_users_and_the_models_items(model, dense):
+    """Users whom the model has not seen, items in another order, one that it does not know."""
+    model.fit(_interactions("string", dense))
+    items = np.array([*_item_ids("string")[[9, 2, 14]], "never seen"], dtype=object)
+    histories = lw.Interactions.from_arrays(["zoe", "zoe", "yan", "yan", "yan"], items[[0, 3, 1, 2, 0]])
+    given = model.recommend(k=N_ITEMS, interactions=histories)
+    assert_array_equal(given.users, ["yan", "zoe"])
+    filled = given.scores > -np.inf
+    assert_array_equal(filled.sum(axis=1), [N_ITEMS - 3, N_ITEMS - 1])
+    assert not set(given.items[0]) & set(items[[0, 1, 2]])
+    assert not set(given.items[1]) & {items[0]}
+    alone = model.recommend("zoe", k=N_ITEMS, interactions=histories)
+    assert_array_equal(alone.items, given.items[1])
+    assert_array_equal(alone.scores, given.scores[1])
+
+
+def test_recommend_for_a_matrix_numbers_its_rows(model, dense, matrix):
+    model.fit(matrix)
+    every = model.recommend(k=5, interactions=dense[10:16])
+    assert_array_equal(every.users, np.arange(6))
+    some = model.recommend([4, 1], k=5, interactions=dense[10:16])
+    assert_array_equal(some.items, every.items[[4, 1]])
+    assert_array_equal(some.scores, every.scores[[4, 1]])
+
+
+def test_recommend_for_many_users_is_what_each_gets_alone(model, matrix):
+    """More users than one block of the ranking holds."""
+    model.fit(matrix)
+    users = np.arange(10_000) % N_USERS
+    many = model.recommend(users, k=3)
+    each = model.recommend(k=3)
+    assert_array_equal(many.items, each.items[users])
+    assert_array_equal(many.scores, each.scores[users])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"k": 0}, ValueError, "recommend: k must be >= 1, got 0"),
+        ({"k": -3}, ValueError, "recommend: k must be >= 1, got -3"),
+        ({"k": 2.5}, TypeError, "recommend: k must be an integer, got 2.5"),
+        ({"k": True}, TypeError, "recommend: k must be an integer, got True"),
+        ({"k": "10"}, TypeError, "recommend: k must be an integer, got '10'"),
+        ({"exclude_seen": "yes"}, TypeError, "recommend: exclude_seen must be True or False, got 'yes'"),
+        ({"users": 30}, IndexError, r"recommend: user 30 is outside \[0, 30\)"),
+        ({"users": [3, -1]}, IndexError, r"recommend: user -1 is outside \[0, 30\)"),
+        ({"users": [1.0]}, TypeError, "recommend: user must be integers, got float64"),
+        ({"users": True}, TypeError, "recommend: user must be integers, got bool"),
+        ({"users": "ann"}, TypeError, "recommend: user must be integers"),
+        ({"users": [[1, 2]]}, ValueError, "recommend: user must be one number or a one-dimensional array"),
+        ({"items": [20]}, IndexError, r"recommend: item 20 is outside \[0, 20\)"),
+        ({"exclude": [-1]}, IndexError, r"recommend: item -1 is outside \[0, 20\)"),
+    ],
+    ids=str,
+)
+def test_recommend_refuses_bad_arguments(model, matrix, options, error, message):
+    model.fit(matrix)
+    with pytest.raises(error, match=f"^{message}"):
+        model.recommend(**options)
+
+
+@pytest.mark.parametrize("unknown", [12345, "nobody", uuid.UUID(int=9)], ids=["int64", "string", "uuid"])
+@pytest.mark.parametrize("role", ["users", "items", "exclude"])
+def test_recommend_names_an_unknown_id(model, dense, unknown, role):
+    kind = {int: "int64", str: "string", uuid.UUID: "uuid"}[type(unknown)]
+    model.fit(_interactions(kind, dense))
+    known = (_user_ids if role == "users" else _item_ids)(kind)[0]
+    with pytest.raises(KeyError, match=re.escape(f"{unknown!r} is unknown")):
+        model.recommend(**{role: [known, unknown]})
+
+
+def test_recommend_refuses_ids_of_another_type(model, dense):
+    model.fit(_interactions("string", dense))
+    with pytest.raises(TypeError, match="recommend: user ids are string here, got int64 ids such as 5"):
+        model.recommend(5)
+
+
+@pytest.mark.parametrize("use", ["recommend", "predict", "score"])
+def test_histories_that_look_transposed_are_refused(model, matrix, use):
+    model.fit(matrix)
+    arguments = {"interactions": matrix.T} if use == "recommend" else {"X": matrix.T}
+    with pytest.raises(ValueError, match=r"X has 30 features, but .* is expecting 20 features .*it looks transposed"):
+        getattr(model, use)(**arguments)
+
+
+def test_evaluate_refuses_a_transposed_test_matrix(model, matrix):
+    with pytest.raises(ValueError, match="transposed"):
+        lw.evaluate(model.fit(matrix), matrix, matrix.T)
+
+
+def test_evaluate_ranks_as_recommend_does(model, dense):
+    """Recall@3 by hand."""
+    rng = np.random.default_rng(1)
+    hidden = (dense > 0) & (rng.random(dense.shape) < 0.4)
+    train, test = np.where(hidden, 0, dense), np.where(hidden, dense, 0)
+    model.fit(train)
+    result = lw.evaluate(model, train, test, metrics=["recall@3"])
+    users = np.flatnonzero(hidden.any(axis=1))
+    recalls = [hidden[user, model.recommend(user, k=3).items].sum() / hidden[user].sum() for user in users]
+    assert result["recall@3"] == pytest.approx(np.mean(recalls))
+
+
+# ---- predict and score ---------------------------------------------------------------------------------------------
+
+
+def test_predict_scores_pairs_as_recommend_does(model, dense, kind):
+    model.fit(_interactions(kind, dense))
+    recommendations = model.recommend(k=5)
+    users = np.repeat(_user_ids(kind), 5)
+    scores = model.predict(users, recommendations.items.reshape(-1))
+    assert scores.dtype == np.float32
+    assert_allclose(scores, recommendations.scores.reshape(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_predict_pairs_one_with_many(model, matrix):
+    model.fit(matrix)
+    items = np.arange(N_ITEMS)
+    assert_array_equal(model.predict(3, items), model.predict(np.full(N_ITEMS, 3), items))
+    users = np.arange(N_USERS)
+    assert_array_equal(model.predict(users, 2), model.predict(users, np.full(N_USERS, 2)))
+    assert model.predict(3, 2).shape == (1,)
+    assert model.predict([], []).shape == (0,)
+
+
+def test_predict_goes_through_many_pairs_in_blocks(model, matrix, monkeypatch):
+    model.fit(matrix)
+    users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
+    whole = model.predict(users, items)
+    monkeypatch.setattr(base, "_BLOCK_PAIRS", 7)
+    assert_array_equal(model.predict(users, items), whole)
+
+
+def test_predict_from_histories_names_the_best_item(model, dense, kind):
+    data = _interactions(kind, dense)
+    model.fit(data)
+    assert_array_equal(model.predict(data), model.recommend(interactions=data, k=1).items[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "error", "message"),
+    [
+        ([1, 2], [1, 2, 3], ValueError, "predict: there are 2 users but 3 items; give one item a user"),
+        ([30], [1], IndexError, r"predict: user 30 is outside \[0, 30\)"),
+        ([1], [20], IndexError, r"predict: item 20 is outside \[0, 20\)"),
+        ([1], [-1], IndexError, r"predict: item -1 is outside \[0, 20\)"),
+        ([1], [0.5], TypeError, "predict: item must be integers, got float64"),
+    ],
+    ids=str,
+)
+def test_predict_refuses_bad_pairs(model, matrix, users, items, error, message):
+    with pytest.raises(error, match=f"^{message}$"):
+        model.fit(matrix).predict(users, items)
+
+
+def test_score_is_the_ndcg_of_hidden_items(model, dense):
+    """By hand: a fifth of each row of two and more, ranked from the rest."""
+    model.fit(dense)
+    visible, hidden = base.hide_items(CSR.from_scipy(sp.csr_array(dense)))
+    assert_array_equal(visible.to_scipy().toarray() + hidden.to_scipy().toarray(), dense)
+    counts = (dense > 0).sum(axis=1)
+    assert_array_equal(hidden.row_counts(), np.where(counts >= 2, np.maximum(1, counts // 5), 0))
+    rows = np.flatnonzero(hidden.row_counts())
+    ranked = model.recommend(rows, k=10, interactions=visible.to_scipy()).items
+    values = [
+        reference.ranking_metric("ndcg", 10, items, reference.relevant_items(hidden, row))
+        for row, items in zip(rows, ranked, strict=True)
+    ]
+    assert model.score(dense) == pytest.approx(np.mean(values))
+    assert 0 < model.score(dense) < 1
+
+
+def test_score_of_a_row_does_not_depend_on_the_others(model, dense):
+    model.fit(dense)
+    rows = np.flatnonzero((dense > 0).sum(axis=1) >= 2)
+    assert model.score(dense) == pytest.approx(np.mean([model.score(dense[[row]]) for row in rows]))
+
+
+def test_score_without_anything_to_hide_is_zero(model, matrix):
+    assert model.fit(matrix).score(np.eye(N_ITEMS)) == 0
+
+
+# ---- similar items and users ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["items", "users"])
+def test_similar_gives_the_greatest_cosines(model, dense, kind, side):
+    method = f"similar_{side}"
+    model.fit(_interactions(kind, dense))
+    ids, n = (_item_ids(kind), N_ITEMS) if side == "items" else (_user_ids(kind), N_USERS)
+    if not _works_on(model, method):
+        with pytest.raises(NotImplementedError, match=r"^Popularity: .*; use ImplicitALS$"):
+            getattr(model, method)(ids[0])
+        return
+    similar = getattr(model, method)(ids, k=n + 2)
+    given = getattr(similar, side)
+    assert given.shape == similar.scores.shape == (n, n + 2)
+    assert_array_equal(similar.queries, ids)
+    vectors = getattr(model, f"{side[:-1]}_factors_").astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        units = np.nan_to_num(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    cosines = units @ units.T
+    row_of = {str(label): row for row, label in enumerate(ids)}
+    for query, (labels, scores) in enumerate(zip(given, similar.scores, strict=True)):
+        rows = [row_of[str(label)] for label in labels[: n - 1]]
+        assert sorted([*rows, query]) == list(range(n))
+        assert_allclose(scores[: n - 1], cosines[query, rows], atol=1e-5)
+        assert (np.diff(scores[: n - 1]) <= 0).all()
+        assert_array_equal(scores[n - 1 :], -np.inf)
+    one = getattr(model, method)(ids[3], k=4)
+    assert_array_equal(getattr(one, side), given[3, :4])
+    assert_array_equal(one.scores, similar.scores[3, :4])
+
+
+@pytest.mark.parametrize(
+    ("item", "k", "error", "message"),
+    [
+        (20, 3, IndexError, r"similar_items: item 20 is outside \[0, 20\)"),
+        (-1, 3, IndexError, r"similar_items: item -1 is outside \[0, 20\)"),
+        (1, 0, ValueError, "similar_items: k must be >= 1, got 0"),
+        (1, 1.5, TypeError, "similar_items: k must be an integer, got 1.5"),
+    ],
+)
+def test_similar_items_refuses_bad_arguments(model, matrix, item, k, error, message):
+    if not _works_on(model, "similar_items"):
+        pytest.skip("this model has no similar items")
+    with pytest.raises(error, match=f"^{message}$"):
+        model.fit(matrix).similar_items(item, k)
+
+
+# ---- partial fit ---------------------------------------------------------------------------------------------------
+
+
+def test_partial_fit_before_fit_is_fit(model, matrix):
+    _assert_same_recommendations(clone(model).partial_fit(matrix), model.fit(matrix))
+
+
+def test_partial_fit_adds_interactions_users_and_items(model, dense, kind):
+    model.fit(_interactions(kind, dense))
+    users, items = _user_ids(kind), _item_ids(kind)
+    if kind == "row":
+        new = sp.csr_array(([2.0, 1.0, 1.0], ([3, 31, 31], [20, 20, 5])), shape=(32, 21))
+        new_user, new_item = 31, 20
+    else:
+        new_user, new_item = _ids(kind, 1, 9000)[0], _ids(kind, 1, 9001)[0]
+        pair_items = np.array([new_item, new_item, items[5]], dtype=items.dtype)
+        pair_users = np.array([users[3], new_user, new_user], dtype=users.dtype)
+        new = lw.Interactions.from_arrays(pair_users, pair_items, [2.0, 1.0, 1.0])
+    assert model.partial_fit(new) is model
+    n_users = N_USERS + (2 if kind == "row" else 1)  # by row number, user 30 comes along empty
+    assert (model.n_users_, model.n_items_, model.n_features_in_) == (n_users, N_ITEMS + 1, N_ITEMS + 1)
+    assert np.isfinite(model.recommend(k=3).scores).all()
+    assert new_item not in model.recommend(users[3], k=N_ITEMS + 1).items.tolist()
+    assert not {new_item, items[5]} & set(model.recommend(new_user, k=N_ITEMS + 1).items.tolist())
+    assert new_item in model.recommend(users[0], k=N_ITEMS + 1).items.tolist()
+    assert np.isfinite(model.predict([new_user], [new_item])).all()
+
+
+def test_partial_fit_of_known_pairs_merges_them_as_fit_does(model, dense):
+    """Twice the same interactions are each with its values summed."""
+    data = _interactions("string", dense)
+    twice = clone(model).fit(data).partial_fit(data)
+    assert_array_equal(twice.interactions_.by_user.values, 2 * data.by_user.values)
+    last = clone(model).fit(_interactions("string", dense, duplicates="last")).partial_fit(data)
+    assert_array_equal(last.interactions_.by_user.values, data.by_user.values)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda dense: dense[:, :5], ValueError, "X has 5 features, but .* is expecting 20 features as input"),
+        (lambda dense: _with(dense, np.nan), ValueError, r"got NaN at \(3, 4\)"),
+        (lambda dense: dense[:0], ValueError, r"0 sample\(s\)"),
+        (lambda dense: _interactions("string", dense), TypeError, "row numbers here|ids are row"),
+    ],
+    ids=["narrow", "NaN", "empty", "ids"],
+)
+def test_partial_fit_that_fails_leaves_the_model_as_it_was(model, matrix, dense, make, error, message):
+    model.fit(matrix)
+    before = clone(model).fit(matrix)
+    with pytest.raises(error, match=message):
+        model.partial_fit(make(dense))
+    _assert_same_recommendations(model, before)
+
+
+# ---- copies and files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("duplicate", [lambda model: pickle.loads(pickle.dumps(model)), copy.deepcopy, copy.copy])
+def test_a_copy_of_a_fitted_model_recommends_the_same(model, dense, kind, duplicate):
+    model.fit(_interactions(kind, dense))
+    copied = duplicate(model)
+    _assert_same_recommendations(copied, model)
+    assert copied.get_params() == model.get_params()
+
+
+def test_clone_forgets_the_fit_and_keeps_the_parameters(model, matrix):
+    cloned = clone(model.fit(matrix))
+    assert cloned.get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        cloned.recommend()
+
+
+def test_a_loaded_model_is_the_saved_one(model, dense, kind, tmp_path):
+    model.fit(_interactions(kind, dense))
+    model.save(tmp_path / "model")
+    loaded = lw.load(str(tmp_path / "model"))
+    assert type(loaded) is type(model)
+    assert loaded.get_params() == model.get_params()
+    _assert_same_recommendations(loaded, model)
+    _assert_same_recommendations(loaded, model, exclude_seen=False)
+    assert_array_equal(loaded.predict(model.interactions_), model.predict(model.interactions_))
+    assert loaded.score(model.interactions_) == model.score(model.interactions_)
+    assert loaded.interactions_.user_map == model.interactions_.user_map
+    assert loaded.interactions_.item_map == model.interactions_.item_map
+
+
+@pytest.mark.parametrize("duplicates", ["sum", "last"])
+def test_a_loaded_model_goes_on_learning(model, dense, tmp_path, duplicates):
+    model.fit(_interactions("string", dense, duplicates=duplicates))
+    model.save(tmp_path / "model")
+    loaded = lw.load(tmp_path / "model")
+    more = _interactions("string", np.where(np.arange(N_USERS)[:, None] % 3, 0, dense + 1))
+    loaded.partial_fit(more)
+    model.partial_fit(more)
+    assert_array_equal(loaded.interactions_.by_user.values, model.interactions_.by_user.values)
+    _assert_same_recommendations(loaded, model)
+
+
+def test_save_leaves_one_file_that_everybody_may_read(model, matrix, tmp_path):
+    model.fit(matrix).save(tmp_path / "model")
+    (tmp_path / "other").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "other"]
+    assert (tmp_path / "model").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_save_replaces_a_file(model, matrix, tmp_path):
+    model.fit(matrix[:9]).save(tmp_path / "model")
+    model.fit(matrix).save(tmp_path / "model")
+    assert lw.load(tmp_path / "model").n_users_ == N_USERS
+
+
+def test_save_to_a_folder_that_is_not_there_is_an_os_error(model, matrix, tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        model.fit(matrix).save(tmp_path / "nowhere" / "model")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are set as on Unix")
+def test_save_on_a_full_disk_keeps_the_file_before(tmp_path):
+    """A limit on the size of files stands for the disk."""
+    path = tmp_path / "model"
+    lw.Popularity().fit(np.eye(5)).save(path)
+    before = path.read_bytes()
+    code = """
+        import resource, sys
+        import numpy as np
+        import likewise as lw
+        model = lw.Popularity().fit(np.ones((500, 500)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            model.save(sys.argv[1])
+        except OSError:
+            print("refused")
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(path)], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "refused\n"
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_load_without_a_file_is_file_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError, match="load: there is no file"):
+        lw.load(tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match="load: there is no file"):
+        lw.load(tmp_path)
+
+
+FOREIGN = {
+    "empty": b"",
+    "text": b"once upon a time " * 50,
+    "zeros": bytes(1000),
+    "pickle": pickle.dumps({"model": 1}),
+    "safetensors": safetensors.numpy.save({"weight": np.ones((2, 2), np.float32)}),
+    "safetensors with metadata": safetensors.numpy.save({"weight": np.ones(2)}, metadata={"format": "pt"}),
+    "header without JSON": safetensors.numpy.save({"a": np.ones(2)}, metadata={"likewise": "once upon a time"}),
+    "header without version": safetensors.numpy.save({"a": np.ones(2)}, metadata={"likewise": "{}"}),
+    "header that is a list": safetensors.numpy.save({"a": np.ones(2)}, metadata={"likewise": "[1]"}),
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_load_refuses_a_foreign_file(tmp_path, content):
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    with pytest.raises(lw.ModelFileError, match=r"^load: "):
+        lw.load(path)
+
+
+@pytest.fixture(scope="module", params=["als-cg", "popularity"])
+def saved(request, dense, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model"
+    clone(MODELS[request.param]).fit(_interactions("string", dense)).save(path)
+    return path.read_bytes()
+
+
+def test_load_refuses_a_truncated_file(saved, tmp_path):
+    """Cut anywhere: in the length, the header, between arrays, inside them, one byte short."""
+    path = tmp_path / "model"
+    for length in {*range(0, 64, 7), *range(64, len(saved), 97), len(saved) - 1}:
+        path.write_bytes(saved[:length])
+        with pytest.raises(lw.ModelFileError, match=r"^load: "):
+            lw.load(path)
+
+
+def test_load_refuses_a_damaged_file(saved, tmp_path):
+    """One bit flipped, wherever it is; also bytes too many."""
+    path, rng = tmp_path / "model", np.random.default_rng(5)
+    for place in {*range(0, 64, 5), *rng.integers(0, len(saved), 200).tolist()}:
+        damaged = bytearray(saved)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(lw.ModelFileError, match=r"^load: "):
+            lw.load(path)
+    path.write_bytes(saved + b"\0")
+    with pytest.raises(lw.ModelFileError, match=r"^load: "):
+        lw.load(path)
+
+
+def test_load_refuses_a_newer_format(saved, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(saved)
+    _, arrays = read_model_file(path)
+    content = safetensors.numpy.save(
+        arrays, metadata={"likewise": json.dumps({"format_version": FORMAT_VERSION + 1, "shape": "new"})}
+    )
+    path.write_bytes(content)
+    expected = f"^load: 'model' has format {FORMAT_VERSION + 1}, this version of likewise reads {FORMAT_VERSION}"
+    with pytest.raises(lw.ModelFileError, match=expected):
+        lw.load(path)
+
+
+CHANGES = {
+    "unknown class": lambda header, arrays: header.update({"class": "Oracle"}),
+    "class that is no name": lambda header, arrays: header.update({"class": ["Popularity"]}),
+    "unknown parameter": lambda header, arrays: header["parameters"].update(colour="red"),
+    "parameters that are a list": lambda header, arrays: header.update(parameters=[1]),
+    "no parameters": lambda header, arrays: header.pop("parameters"),
+    "unknown id kind": lambda header, arrays: header.update(user_kind="float"),
+    "another id kind": lambda header, arrays: header.update(item_kind="uuid"),
+    "no interactions": lambda header, arrays: arrays.pop("interactions.indices"),
+    "ids outside": lambda header, arrays: arrays.update(
+        {"interactions.indices": arrays["interactions.indices"] + np.int32(1000)}
+    ),
+    "values that are not finite": lambda header, arrays: arrays.update(
+        {"interactions.values": np.full_like(arrays["interactions.values"], np.nan)}
+    ),
+    "fewer users": lambda header, arrays: arrays.update({"users.offsets": arrays["users.offsets"][:-1]}),
+    "no learned array": lambda header, arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("model.")],
+    "learned arrays of another length": lambda header, arrays: arrays.update(
+        {name: array[:-1] for name, array in arrays.items() if name.startswith("model.")}
+    ),
+    "learned arrays of another dtype": lambda header, arrays: arrays.update(
+        {name: array.astype(np.float64) for name, array in arrays.items() if name.startswith("model.")}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_load_refuses_a_file_whose_parts_disagree(saved, tmp_path, change):
+    """Written with a right checksum, so that each part must be looked at."""
+    path = tmp_path / "model"
+    path.write_bytes(saved)
+    header, arrays = read_model_file(path)
+    header.pop("format_version")
+    change(header, arrays)
+    write_model_file(path, header, arrays)
+    with pytest.raises(lw.ModelFileError, match=r"^load: "):
+        lw.load(path)
+
+
+# ---- devices -------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_device_is_refused(model, matrix):
+    if "device" not in model.get_params():
+        pytest.skip("this model has no device")
+    with pytest.raises(ValueError, match=r"^ImplicitALS: device must be 'cpu', 'cuda' or 'cuda:N', got 'tpu'$"):
+        model.set_params(device="tpu").fit(matrix)
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_way_out(model, matrix):
+    if "device" not in model.get_params():
+        pytest.skip("this model has no device")
+    model.fit(matrix)
+    before = clone(model).fit(matrix)
+    model.set_params(device="cuda:99")
+    with pytest.raises(
+        lw.BackendUnavailableError, match=r"^ImplicitALS: device='cuda:99' cannot be used: .*Use device="
+    ):
+        model.fit(matrix[:5])
+    _assert_same_recommendations(model.set_params(device="cpu"), before)
