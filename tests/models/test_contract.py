@@ -27,6 +27,7 @@ import reference
 from likewise.data import CSR
 from likewise.models import base
 from likewise.models._files import FORMAT_VERSION, read_model_file, write_model_file
+from likewise.models.base import hide_items
 
 MODELS = {
     "als-cholesky": lw.ImplicitALS(factors=8, iterations=4, solver="cholesky", random_state=0),
@@ -967,3 +968,43 @@ def test_a_device_that_is_not_there_is_refused_with_the_way_out(model, matrix):
     ):
         model.fit(matrix[:5])
     _assert_same_recommendations(model.set_params(device="cpu"), before)
+
+
+def test_hidden_items_differ_from_row_to_row():
+    rng = np.random.default_rng(0)
+    matrix = CSR.from_scipy(sp.csr_array((rng.random((500, 60)) < 0.5).astype(np.float32)))
+    visible, hidden = hide_items(matrix)
+    assert (visible.column_counts() > 0).all()
+    assert (hidden.column_counts() > 0).all()
+    assert hidden.nnz == np.maximum(1, (matrix.row_counts() * 0.2).astype(int)).sum()
+    alone = hide_items(matrix.take_rows([7]))[1]  # a row is split in the same way whatever stands beside it
+    np.testing.assert_array_equal(alone.row(0)[0], hidden.row(7)[0])
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"alpha": 1e39}, {"regularization": 1e300}, {"unobserved_weight": 1e-60}, {"cg_steps": 2**40}]
+)
+def test_weights_beyond_float32_are_refused(parameters):
+    with pytest.raises(ValueError, match=f"ImplicitALS: {next(iter(parameters))} must be"):
+        lw.ImplicitALS(4, **parameters).fit(np.eye(5))
+
+
+def test_confidence_beyond_float32_is_refused():
+    matrix = np.eye(5) * 1e38
+    with pytest.raises(ValueError, match=r"ImplicitALS: alpha \* \|value\| must be <= 1e\+30"):
+        lw.ImplicitALS(4, alpha=10).fit(matrix)
+    model = lw.ImplicitALS(4, alpha=10, random_state=0).fit(np.eye(5))
+    with pytest.raises(ValueError, match="scale the values"):
+        model.fold_in([1], [1e38])
+
+
+def test_explain_takes_one_pair():
+    model = lw.ImplicitALS(2, random_state=0).fit(np.eye(5))
+    with pytest.raises(ValueError, match="explain: give one user and one item, got 2 and 1"):
+        model.explain([0, 1], 0)
+
+
+def test_partial_fit_keeps_the_latest_event_under_last():
+    old = lw.Interactions.from_arrays(["a"], ["x"], [1.0], [10], duplicates="last")
+    new = lw.Interactions.from_arrays(["a"], ["x"], [9.0], [1], duplicates="last")
+    assert lw.Popularity("values").fit(old).partial_fit(new).popularity_.tolist() == [1.0]

@@ -26,6 +26,7 @@ Float64Array = npt.NDArray[np.float64]
 
 _SOLVERS = ("auto", "cholesky", "cg", "ials++")
 _MAX_FACTORS = 8192
+_MAX_WEIGHT = 1e30  # weights and their products with vectors are float32
 # Below this width forming and factoring each system is cheaper than iterating on it; above the other, blocks are
 # (bench_als; PERFORMANCE in docs/algorithms/als.md).
 _CHOLESKY_UP_TO = 32
@@ -278,15 +279,15 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     def _check_parameters(self) -> None:
         name = type(self).__name__
         check_int(name, "factors", self.factors, minimum=1, maximum=_MAX_FACTORS)
-        check_float(name, "regularization", self.regularization, minimum=0)
-        check_float(name, "alpha", self.alpha, minimum=0)
-        check_float(name, "unobserved_weight", self.unobserved_weight, minimum=0, exclusive=True)
+        check_float(name, "regularization", self.regularization, minimum=0, maximum=_MAX_WEIGHT)
+        check_float(name, "alpha", self.alpha, minimum=0, maximum=_MAX_WEIGHT)
+        check_float(name, "unobserved_weight", self.unobserved_weight, minimum=1 / _MAX_WEIGHT, maximum=_MAX_WEIGHT)
         check_float(name, "regularization_exponent", self.regularization_exponent, minimum=0, maximum=1)
         check_int(name, "iterations", self.iterations, minimum=1)
         check_choice(name, "solver", self.solver, _SOLVERS)
-        check_int(name, "cg_steps", self.cg_steps, minimum=1)
+        check_int(name, "cg_steps", self.cg_steps, minimum=1, maximum=_MAX_FACTORS)
         check_float(name, "cg_tol", self.cg_tol, minimum=0, maximum=0.5)
-        check_int(name, "block_size", self.block_size, minimum=1)
+        check_int(name, "block_size", self.block_size, minimum=1, maximum=_MAX_FACTORS)
         check_float(name, "tol", self.tol, minimum=0)
         check_int(name, "n_iter_no_change", self.n_iter_no_change, minimum=1)
         for flag in ("compute_loss", "early_stopping", "warm_start"):
@@ -294,6 +295,15 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         for callback in self._callback_list():
             if not callable(callback):
                 raise TypeError(f"{name}: callbacks must be callable, got {type(callback).__name__}")
+
+    def _check_confidence(self, matrix: CSR) -> None:
+        """Refuse confidences that float32 cannot carry through a product."""
+        largest = float(np.abs(matrix.values).max(initial=0))
+        if largest * self.alpha > _MAX_WEIGHT:
+            raise ValueError(
+                f"{type(self).__name__}: alpha * |value| must be <= {_MAX_WEIGHT:g}, got {self.alpha:g} * {largest:g}; "
+                "scale the values"
+            )
 
     def _callback_list(self) -> list[Callback]:
         if self.callbacks is None:
@@ -343,6 +353,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         return self
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
+        self._check_confidence(data.by_user)
         train, visible, hidden = data, None, None
         if self.early_stopping:
             visible, hidden = hide_items(data.by_user)
@@ -461,6 +472,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
             return self.fit(X)
         self._check_parameters()
         new, joined = self._joined(X)
+        self._check_confidence(joined.by_user)
         solver = self._exact_solver()
         backend = solver.backend
         both: Float32Array = backend.zeros((joined.n_users + joined.n_items, self._n_features_out))
@@ -538,7 +550,10 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         """
         check_is_fitted(self)
         rows = self.interactions_.item_index(items, "fold_in")
-        weights = np.ones(rows.size, np.float32) if values is None else np.asarray(values, dtype=np.float32)
+        given = np.ones(rows.size, np.float32) if values is None else np.asarray(values)
+        if given.dtype.kind not in "buif":
+            raise TypeError(f"fold_in: values must be real numbers, got dtype {given.dtype}")
+        weights = given.astype(np.float32)
         if weights.shape != rows.shape or not np.isfinite(weights).all():
             raise ValueError(f"fold_in: values must be {rows.size} finite numbers, one an item")
         order = np.argsort(rows, kind="stable")  # a CSR row, not a ranking
@@ -550,6 +565,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         return vector
 
     def _fold_in(self, histories: CSR) -> Float32Array:
+        self._check_confidence(histories)
         solver = self._exact_solver()
         vectors: Float32Array = solver.backend.zeros((histories.n_rows, self._n_features_out))
         solver.sweep(solver.backend.csr(histories), self.item_factors_, self._eigenvalues, vectors)
@@ -570,12 +586,22 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         Returns
         -------
         Explanation
+            Score 0 and nothing else for a user without a history.
+
+        Raises
+        ------
+        KeyError, IndexError
+            If the user or the item is unknown.
+        ValueError
+            If there is more than one of either, or `k` is below 1.
         """
         check_is_fitted(self)
         k = check_int("explain", "k", k, minimum=1)
-        (user_row,) = self.interactions_.user_index(user, "explain")
-        (item_row,) = self.interactions_.item_index(item, "explain")
-        ids, values = self.interactions_.by_user.row(int(user_row))
+        users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
+        if users.size != 1 or items.size != 1:
+            raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
+        item_row = int(items[0])
+        ids, values = self.interactions_.by_user.row(int(users[0]))
         vectors = self.item_factors_[ids].astype(np.float64)
         confidence = 1 + self.alpha * np.abs(values.astype(np.float64))
         penalty = self.regularization * (ids.size + self.unobserved_weight * self.n_items_) ** (

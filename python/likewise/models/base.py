@@ -33,6 +33,8 @@ Self = TypeVar("Self", bound="Recommender")
 _HIDDEN_SHARE = 0.2
 _SCORE_SEED = 0
 _SCORE_K = 10
+# Ids are int32.
+_MAX_K = 2**31 - 1
 # Pairs scored at a time: their vectors are gathered, 32 MB of each side at 128 factors.
 _BLOCK_PAIRS = 1 << 16
 
@@ -170,10 +172,13 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         return data.with_items_of(self.interactions_, subject)
 
     def _joined(self, X: Any) -> tuple[Interactions, Interactions]:
-        """What `partial_fit` is given, checked, and its union with what the model knows; without times."""
+        """What `partial_fit` is given, checked, and its union with what the model knows; with times if both have them."""
         _check_feature_names(self, X, reset=False)
-        subject, known = type(self).__name__, _without_times(self.interactions_)
-        new = _without_times(as_interactions(X, subject, allow_negative=self._allows_negative))
+        subject, known = type(self).__name__, self.interactions_
+        new = as_interactions(X, subject, allow_negative=self._allows_negative)
+        timed = known.timestamps is not None and new.timestamps is not None
+        if not timed or known.timestamp_unit != new.timestamp_unit:
+            known, new = _without_times(known), _without_times(new)
         if new.item_ids is None and known.item_ids is None and new.n_items < known.n_items:
             # The words of scikit-learn, which its estimator checks look for.
             raise ValueError(
@@ -227,7 +232,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             If `k` is below 1.
         """
         check_is_fitted(self)
-        k = check_int("recommend", "k", k, minimum=1)
+        k = check_int("recommend", "k", k, minimum=1, maximum=_MAX_K)
         check_flag("recommend", "exclude_seen", exclude_seen)
         source = self.interactions_ if interactions is None else self._histories(interactions, "recommend")
         rows = np.arange(source.n_users) if users is None else source.user_index(users, "recommend")
@@ -324,9 +329,11 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def _checked(
         array: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32
     ) -> npt.NDArray[Any]:
-        """`array` of a file, if it has this shape and dtype."""
+        """`array` of a file, if it has this shape and dtype and is finite."""
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"expected {np.dtype(dtype)} {shape}, got {array.dtype} {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("a learned number is not finite")
         return array
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -362,6 +369,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     @classmethod
     def _from_file(cls, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Recommender:
         model = cls(**header["parameters"])
+        model._check_parameters()
         sides = []
         for side, kind in (("users", header["user_kind"]), ("items", header["item_kind"])):
             state = _under(arrays, side)
@@ -489,7 +497,7 @@ def load(path: str | os.PathLike[str]) -> Recommender:
         raise ModelFileError(f"load: this version of likewise has no model {name!r}; upgrade it")
     try:
         return model_class._from_file(header, arrays)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"load: the file of this {name} is damaged ({error})") from error
 
 
@@ -511,14 +519,24 @@ def hide_items(matrix: CSR) -> tuple[CSR, CSR]:
     way whatever rows stand beside it.
     """
     counts = matrix.row_counts()
-    # A random number an item, the same for every row; a row hides its items with the smallest numbers.
-    lots = np.random.default_rng(_SCORE_SEED).random(matrix.n_cols)
-    order = np.lexsort((lots[matrix.indices], matrix.row_numbers()))
+    # A number an entry from its item and its row's whole set of items; a row hides the entries with the smallest.
+    items = matrix.indices.astype(np.uint64)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(items + np.uint64(_SCORE_SEED)))])
+    keys = sums[matrix.indptr[1:]] - sums[matrix.indptr[:-1]]  # modulo 2**64, whatever stands before the row
+    order = np.lexsort((_mixed(np.repeat(keys, counts) ^ _mixed(items)), matrix.row_numbers()))
     place = np.empty(matrix.nnz, dtype=np.int64)
     place[order] = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
     n_hidden = np.where(counts >= 2, np.maximum(1, (counts * _HIDDEN_SHARE).astype(np.int64)), 0)
     is_hidden = place < np.repeat(n_hidden, counts)
     return _select(matrix, ~is_hidden), _select(matrix, is_hidden)
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scramble 64-bit words (the finalizer of SplitMix64, Steele et al. 2014, doi:10.1145/2714064.2660195)."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
 
 
 def _select(matrix: CSR, keep: npt.NDArray[np.bool_]) -> CSR:
