@@ -172,7 +172,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         return data.with_items_of(self.interactions_, subject)
 
     def _joined(self, X: Any) -> tuple[Interactions, Interactions]:
-        """What `partial_fit` is given, checked, and its union with what the model knows; with times if both have them."""
+        """What `partial_fit` is given, checked, and its union with what is known; with times if both have them."""
         _check_feature_names(self, X, reset=False)
         subject, known = type(self).__name__, self.interactions_
         new = as_interactions(X, subject, allow_negative=self._allows_negative)
