@@ -49,7 +49,21 @@ _TITLES = {
     ),
     "fold_in": ("Fold-in: many users", "Factors of new users, found in one call with the items held fixed."),
     "fold_in_one": ("Fold-in: one user", "The same for one user a call, through Python."),
+    "topk": (
+        "Exact top-k",
+        "The best items of each query by dot product, over normally distributed vectors of length k, with or without "
+        "items that each query has seen; some queries are held against float64.",
+    ),
+    "evaluate": (
+        "Evaluation",
+        "Ranking for every user of a test set and the metrics of that, for one model of k factors: NDCG@10 and MAP@10 "
+        "for likewise, these and two more for implicit, which cannot leave them out.",
+    ),
+    "ranking_metrics": ("Metrics alone", "Ten metrics of ranked lists of length k that are there already."),
 }
+
+
+_PER_USER = {"fold_in", "evaluate", "ranking_metrics"}
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -78,7 +92,8 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         time_column,
         ("spread", lambda row: _percent(row["spread"])),
         ("× likewise", lambda row: _ratio(row, rows, "seconds")),
-        ("users/s", lambda row: _number(row["n_users"] / row["seconds"]) if bench == "fold_in" else "–"),
+        ("users/s", lambda row: _number(row["n_users"] / row["seconds"]) if bench in _PER_USER else "–"),
+        ("queries/s", lambda row: _number(row.get("queries_per_second"))),
         ("loss", lambda row: _number(row.get("loss"), 5)),
         ("epochs", lambda row: _number(row.get("epochs"))),
         ("peak MB", lambda row: _number(row.get("peak_rss_mb"))),

@@ -122,6 +122,50 @@ def _half_sweep(args: argparse.Namespace) -> int:
     )
 
 
+def _topk(args: argparse.Namespace) -> int:
+    from bench import bench_topk
+
+    run = harness.now()
+    for n_queries in args.queries:
+        for n_items in args.items:
+            for factors in args.factors:
+                rows = bench_topk.run_topk(
+                    args.contestants,
+                    n_queries=n_queries,
+                    n_items=n_items,
+                    factors=factors,
+                    k=args.top,
+                    n_seen=args.seen,
+                    threads=args.threads,
+                    repeats=args.repeats,
+                    run=run,
+                )
+                _keep(rows, args.keep)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from bench import bench_metrics
+
+    run = harness.now()
+    return _grid(
+        args,
+        lambda dataset, factors: bench_metrics.run_evaluate(
+            dataset, factors, args.contestants, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
+def _metrics(args: argparse.Namespace) -> int:
+    from bench import bench_metrics
+
+    rows = bench_metrics.run_ranking_metrics(
+        n_users=args.users, threads=args.threads, repeats=args.repeats, run=harness.now()
+    )
+    _keep(rows, args.keep)
+    return 0
+
+
 def _report(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(report.markdown(), encoding="utf-8")
@@ -189,6 +233,25 @@ def _parser() -> argparse.ArgumentParser:
     half_sweep = command("half-sweep", _half_sweep, "the kernel als_half_sweep alone")
     on_data(half_sweep, (64, 128, 256))
     half_sweep.add_argument("--solvers", nargs="+", default=["cholesky", "cg"], choices=("cholesky", "cg", "block"))
+
+    topk = command("topk", _topk, "exact top-k over random vectors, beside the peers")
+    measured(topk, 5)
+    topk.add_argument("--queries", nargs="+", type=int, default=[1, 100, 10_000])
+    topk.add_argument("--items", nargs="+", type=int, default=[27_000, 1_000_000])
+    topk.add_argument("--factors", nargs="+", type=int, default=[64])
+    topk.add_argument("--top", type=int, default=10, help="results a query (default %(default)s)")
+    topk.add_argument("--seen", type=int, default=0, help="items that each query must not get (default %(default)s)")
+    topk.add_argument("--threads", type=int, default=2)
+    topk.add_argument("--contestants", nargs="+", default=["likewise", "numpy", "implicit"])
+
+    evaluate = command("evaluate", _evaluate, "ranking and metrics of a model, beside the peers")
+    on_data(evaluate, (64,))
+    evaluate.add_argument("--contestants", nargs="+", default=["likewise", "implicit"])
+
+    metrics = command("metrics", _metrics, "ten metrics of ranked lists alone")
+    measured(metrics, 5)
+    metrics.add_argument("--users", type=int, default=100_000)
+    metrics.add_argument("--threads", type=int, default=2)
 
     page = command("report", _report, "write docs/benchmarks.md from the kept rows")
     page.add_argument("--out", type=Path, default=DOCS / "benchmarks.md")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import bench_als, datasets, harness, memory, ours, peers, roof
+from bench import bench_als, bench_metrics, bench_topk, datasets, harness, memory, ours, peers, roof
 
 DATASET, FACTORS, THREADS = "synth-20k", 32, 2
 CONTESTANTS = [*ours.OURS.values(), *peers.PEERS]
@@ -67,6 +67,32 @@ def test_fold_in(benchmark: Any, contestant: type[peers.FoldsIn]) -> None:
 def test_fold_in_one(benchmark: Any, contestant: type[peers.FoldsIn]) -> None:
     users = bench_als.new_users(datasets.load_csr(DATASET), 50, 20)
     _run(benchmark, bench_als.fold_in_one_case(_started(contestant, threads=1), users))
+
+
+@pytest.mark.parametrize("n_seen", [0, 20])
+@pytest.mark.parametrize("contestant", bench_topk.CONTESTANTS)
+def test_topk(benchmark: Any, contestant: str, n_seen: int) -> None:
+    problem = bench_topk.Problem.make(100, 2000, FACTORS, 10, n_seen)
+    try:
+        case = bench_topk.topk_case(contestant, problem, THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_metrics.CONTESTANTS)
+def test_evaluate(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_metrics.evaluate_case(contestant, bench_metrics.Problem(DATASET, FACTORS, THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+def test_ranking_metrics(benchmark: Any) -> None:
+    from likewise._backend import get_backend
+
+    _run(benchmark, bench_metrics.ranking_metrics_case(get_backend("cpu", THREADS), 1000))
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="peak memory is read from /proc")

@@ -38,14 +38,18 @@ void add_gramian(const simd::MicroKernels& micro, MatrixView<const float> y, Off
   }
 }
 
-/// Packs the rows row_at(0), ..., row_at(n - 1) of length `depth`.
+/// Packs the rows row_at(0), ..., row_at(n - 1) of length `depth`; rows up to n_ahead (>= n) are there to be prefetched.
 template <class RowAt>
-void pack_groups(const simd::MicroKernels& micro, Offset n, Offset depth, const RowAt& row_at, float* out) {
+void pack_groups(const simd::MicroKernels& micro, Offset n, Offset n_ahead, Offset depth, const RowAt& row_at,
+                 float* out) {
   const std::vector<float> zeros(n % simd::kTileCols == 0 ? 0 : static_cast<std::size_t>(depth), 0.0F);
   for (Offset first = 0; first < n; first += simd::kTileCols) {
-    const float* rows[simd::kTileCols];
-    for (Offset j = 0; j < simd::kTileCols; ++j) rows[j] = first + j < n ? row_at(first + j) : zeros.data();
-    micro.pack_tile(rows, depth, out);
+    const float *rows[simd::kTileCols], *ahead[simd::kTileCols];
+    for (Offset j = 0; j < simd::kTileCols; ++j) {
+      rows[j] = first + j < n ? row_at(first + j) : zeros.data();
+      ahead[j] = row_at(std::min(first + j + simd::kTileCols, n_ahead - 1));
+    }
+    micro.pack_tile(rows, ahead, depth, out);
     out += simd::kTileCols * depth;
   }
 }
@@ -138,12 +142,14 @@ void solve_spd(const Context& ctx, MatrixView<const float> a, std::span<const fl
 }
 
 void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, Offset begin, Offset end, float* out) {
-  pack_groups(micro, end - begin, b.n_cols, [&](Offset i) { return b.row(begin + i); }, out);
+  const auto row_at = [&](Offset i) { return b.row(begin + i); };
+  pack_groups(micro, end - begin, b.n_rows - begin, b.n_cols, row_at, out);
 }
 
 void pack_rows(const simd::MicroKernels& micro, MatrixView<const float> b, std::span<const Id> rows, float* out) {
   const auto row_at = [&](Offset i) { return b.row(rows[static_cast<std::size_t>(i)]); };
-  pack_groups(micro, static_cast<Offset>(rows.size()), b.n_cols, row_at, out);
+  const auto n = static_cast<Offset>(rows.size());
+  pack_groups(micro, n, n, b.n_cols, row_at, out);
 }
 
 }  // namespace likewise::cpu

@@ -1,6 +1,7 @@
 #include "metrics.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -16,6 +17,7 @@ namespace {
 using Exclusions = std::optional<CsrView<const float>>;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr Offset kUsersEach = 256;
 
 void check_users(std::string_view kernel, std::string_view source, Offset n_users, CsrView<const float> relevant,
@@ -89,26 +91,26 @@ class RankedList {
   std::size_t n_relevant_ = 0, first_hit_ = 0;
 };
 
-/// Scratch of one thread for `auc`.
-struct RocScratch {
-  std::vector<Id> relevant;
-  std::vector<float> relevant_scores;  // rising
-  std::vector<unsigned char> apart;    // relevant or excluded: not one of the other items
-};
+float comparable(float score) { return std::isnan(score) ? -kInfinity : score; }
 
-float comparable(float score) { return std::isnan(score) ? -std::numeric_limits<float>::infinity() : score; }
-
-/// How many at the head of `rising` satisfy the predicate, which holds up to some place; without a branch on the
-/// values.
-template <class Predicate>
-std::size_t count_head(std::span<const float> rising, const Predicate& holds) {
-  std::size_t begin = 0;
-  for (std::size_t n = rising.size(); n > 0;) {
-    const std::size_t half = n / 2;
-    begin += holds(rising[begin + half]) ? n - half : 0;
-    n = half;
+/// How many of n scores exceed the threshold.
+Offset count_above(const simd::MicroKernels& micro, const float* scores, Offset n, float threshold) {
+  constexpr Offset kRun = simd::kTileRows * simd::kTileCols;  // a run of scores is a tile with one threshold
+  float thresholds[simd::kTileRows];
+  std::fill_n(thresholds, simd::kTileRows, threshold);
+  Offset count = 0, i = 0;
+  for (; i + kRun <= n; i += kRun) {
+    std::uint32_t masks[simd::kTileRows];
+    if (!micro.tile_above(scores + i, thresholds, masks)) continue;
+    for (const std::uint32_t mask : masks) count += std::popcount(mask);
   }
-  return begin;
+  for (; i < n; ++i) count += scores[i] > threshold ? 1 : 0;
+  return count;
+}
+
+/// How many of n scores, -inf for NaN, are at least `score`.
+Offset count_at_least(const simd::MicroKernels& micro, const float* scores, Offset n, float score) {
+  return score == -kInfinity ? n : count_above(micro, scores, n, std::nextafter(score, -kInfinity));
 }
 
 }  // namespace
@@ -144,50 +146,50 @@ void auc(const Context& ctx, MatrixView<const float> all_scores, CsrView<const f
   check_users(kName, "all_scores", all_scores.n_rows, relevant, exclude);
   check_equal(kName, "all_scores", all_scores.n_cols, "columns", "relevant", relevant.n_cols, "columns");
   check_equal(kName, "all_scores", all_scores.n_rows, "rows", "out", static_cast<Offset>(out.size()), "entries");
-  std::vector<RocScratch> scratches(static_cast<std::size_t>(ctx.n_threads));
+  const Offset n_items = all_scores.n_cols;
+  std::vector<std::vector<Id>> scratches(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, all_scores.n_rows, 1, [&](Offset user, Offset, int worker) {
-    auto& [wanted, rising, apart] = scratches[static_cast<std::size_t>(worker)];
-    apart.resize(static_cast<std::size_t>(all_scores.n_cols), 0);
     const float* scores = all_scores.row(user);
     const std::span<const Id> excluded = exclude ? exclude->row_indices(user) : std::span<const Id>{};
+    std::vector<Id>& wanted = scratches[static_cast<std::size_t>(worker)];
     find_relevant(relevant, exclude, user, wanted);
-    rising.clear();
-    for (const Id id : wanted) rising.push_back(comparable(scores[id]));
-    std::sort(rising.begin(), rising.end());
-
-    for (const Id id : excluded) apart[static_cast<std::size_t>(id)] = 1;
-    for (const Id id : wanted) apart[static_cast<std::size_t>(id)] = 1;
-    std::uint64_t n_others = 0, half_wins = 0;  // of the other items: two for a win, one for a tie
-    for (std::size_t id = 0; id < apart.size() && !rising.empty(); ++id) {
-      if (apart[id] != 0) continue;
+    const auto n_relevant = static_cast<Offset>(wanted.size());
+    const Offset n_others = n_items - n_relevant - static_cast<Offset>(excluded.size());
+    Offset losses = 0;  // one for a tie, two where another item has the greater score
+    for (const Id id : wanted) {
       const float score = comparable(scores[id]);
-      const std::size_t below = count_head(rising, [score](float x) { return x < score; });
-      const bool ties = below < rising.size() && rising[below] == score;
-      half_wins += below + (ties ? count_head(rising, [score](float x) { return x <= score; }) : below);
-      ++n_others;
+      losses += count_above(*ctx.micro, scores, n_items, score) + count_at_least(*ctx.micro, scores, n_items, score);
+      // Neither excluded nor relevant items are among the others.
+      for (const std::span<const Id> apart : {excluded, std::span<const Id>(wanted)}) {
+        for (const Id other : apart) {
+          losses -= comparable(scores[other]) > score ? 1 : 0;
+          losses -= comparable(scores[other]) >= score ? 1 : 0;
+        }
+      }
     }
-    for (const Id id : excluded) apart[static_cast<std::size_t>(id)] = 0;
-    for (const Id id : wanted) apart[static_cast<std::size_t>(id)] = 0;
-    const double n_pairs = static_cast<double>(rising.size()) * static_cast<double>(n_others);
-    out[static_cast<std::size_t>(user)] = n_pairs > 0 ? 1 - static_cast<double>(half_wins) / (2 * n_pairs) : kNaN;
+    const double n_pairs = static_cast<double>(n_relevant) * static_cast<double>(n_others);
+    out[static_cast<std::size_t>(user)] = n_pairs > 0 ? 1 - static_cast<double>(losses) / (2 * n_pairs) : kNaN;
   });
 }
 
-void bootstrap_means(const Context& ctx, std::span<const double> values, std::uint64_t seed, std::span<double> out) {
+void bootstrap_means(const Context& ctx, MatrixView<const double> values, std::uint64_t seed, MatrixView<double> out) {
   constexpr const char* kName = "bootstrap_means";
-  check_that(!values.empty(), kName, "values must have at least one entry");
-  check_that(values.size() <= std::numeric_limits<std::uint32_t>::max(), kName, "there must be fewer than 2^32 values");
-  const auto n = static_cast<std::uint32_t>(values.size());
+  check_equal(kName, "values", values.n_cols, "columns", "out", out.n_cols, "columns");
+  check_that(values.n_rows >= 1, kName, "values must have at least one row");
+  check_that(values.n_rows <= std::numeric_limits<std::uint32_t>::max(), kName, "there must be fewer than 2^32 rows");
+  const auto n = static_cast<std::uint32_t>(values.n_rows);
   const PhiloxKey key = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
-  parallel_for(ctx, static_cast<Offset>(out.size()), 1, [&](Offset resample, Offset, int) {
-    double total = 0;
-    for (std::uint32_t first = 0; first < n;) {
-      for (const std::uint32_t word : philox4x32({first / 4, static_cast<std::uint32_t>(resample), 0, 0}, key)) {
-        if (first < n) total += values[uniform_below(word, n)];
-        ++first;
+  parallel_for(ctx, out.n_rows, 1, [&](Offset resample, Offset, int) {
+    std::vector<double> totals(static_cast<std::size_t>(values.n_cols), 0.0);
+    for (std::uint32_t draw = 0; draw < n;) {
+      for (const std::uint32_t word : philox4x32({draw / 4, static_cast<std::uint32_t>(resample), 0, 0}, key)) {
+        if (draw == n) break;
+        const double* row = values.row(uniform_below(word, n));
+        for (std::size_t j = 0; j < totals.size(); ++j) totals[j] += row[j];
+        ++draw;
       }
     }
-    out[static_cast<std::size_t>(resample)] = total / n;
+    for (std::size_t j = 0; j < totals.size(); ++j) out.row(resample)[j] = totals[j] / n;
   });
 }
 

@@ -44,10 +44,11 @@ void ranking_metrics(const Context& ctx, MatrixView<const Id> ids, CsrView<const
 void auc(const Context& ctx, MatrixView<const float> all_scores, CsrView<const float> relevant,
          std::optional<CsrView<const float>> exclude, std::span<double> out);
 
-/// out[b] <- the mean of as many draws with replacement from `values` as there are values, the b-th resample of
-/// Efron (1979), doi:10.1214/aos/1176344552. Draws are Philox words under the counter (draw, resample) and the key
-/// `seed`: bitwise independent of ctx.n_threads. O(values.size() out.size()).
-/// Throws std::invalid_argument when there are no values.
-void bootstrap_means(const Context& ctx, std::span<const double> values, std::uint64_t seed, std::span<double> out);
+/// out[b][j] <- the mean of column j over n draws with replacement from the n rows of `values`, the b-th resample of
+/// Efron (1979), doi:10.1214/aos/1176344552: the same draws for every column. Draws are Philox words under the counter
+/// (draw, b) and the key `seed`: bitwise independent of ctx.n_threads.
+/// values (n, c), out (b, c) float64. O(b n c).
+/// Throws std::invalid_argument when shapes disagree or there are no rows.
+void bootstrap_means(const Context& ctx, MatrixView<const double> values, std::uint64_t seed, MatrixView<double> out);
 
 }  // namespace likewise::cpu

@@ -63,8 +63,9 @@ struct MicroKernels {
   /// out <- x rounded to nearest bf16, ties to even; any length.
   void (*round_bf16)(const float* x, std::int64_t n, std::uint16_t* out);
 
-  /// out (depth, kTileCols) <- the transpose of kTileCols rows of length depth. Any alignment.
-  void (*pack_tile)(const float* const* rows, std::int64_t depth, float* out);
+  /// out (depth, kTileCols) <- the transpose of kTileCols rows of length depth; as many rows `ahead` are there to be
+  /// prefetched. Any alignment.
+  void (*pack_tile)(const float* const* rows, const float* const* ahead, std::int64_t depth, float* out);
   /// Bit j of masks[i] tells whether tile[i * kTileCols + j] > thresholds[i], for kTileRows rows; returns whether any
   /// bit is set. NaN is above nothing. Any alignment.
   bool (*tile_above)(const float* tile, const float* thresholds, std::uint32_t* masks);

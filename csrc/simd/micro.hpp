@@ -376,12 +376,15 @@ struct Micro {
 
   // ---- retrieval ------------------------------------------------------------------------------------------------
 
-  static void pack_tile(const float* const* rows, Size depth, float* out) {
+  static void pack_tile(const float* const* rows, const float* const* ahead, Size depth, float* out) {
     Size p = 0;
     for (; p + kLanes <= depth; p += kLanes) {
       for (Size col = 0; col < kTileCols; col += kLanes) {
         Reg in[kLanes], transposed[kLanes];
-        for (Size j = 0; j < kLanes; ++j) in[j] = V::load(rows[col + j] + p);
+        for (Size j = 0; j < kLanes; ++j) {
+          in[j] = V::load(rows[col + j] + p);
+          if (p % kPad == 0) V::prefetch(ahead[col + j] + p);
+        }
         V::transpose(in, transposed);
         for (Size j = 0; j < kLanes; ++j) V::store(out + (p + j) * kTileCols + col, transposed[j]);
       }

@@ -36,7 +36,7 @@ def auc(backend, scores, relevant, exclude=None):
 
 
 def bootstrap_means(backend, values, seed, n):
-    out = backend.empty((n,), np.float64)
+    out = backend.empty((n, np.shape(values)[1]), np.float64)
     backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), seed, out)
     return backend.to_numpy(out)
 
@@ -171,17 +171,24 @@ def test_metrics_are_bitwise_the_same_at_any_thread_count(rng):
             ranking_metrics(one, ids, relevant, wanted, exclude),
         )
         assert_array_equal(auc(backend, scores, relevant, exclude), auc(one, scores, relevant, exclude))
-        assert_array_equal(bootstrap_means(backend, scores[0], 5, 100), bootstrap_means(one, scores[0], 5, 100))
+        assert_array_equal(bootstrap_means(backend, scores, 5, 100), bootstrap_means(one, scores, 5, 100))
 
 
 def test_bootstrap_means_have_the_moments_of_a_mean(backend, rng):
-    values = rng.standard_normal(300) * 2 + 1
+    values = rng.standard_normal((300, 3)) * [2, 1, 5] + 1
     means = bootstrap_means(backend, values, 2**63 - 1, 20_000)
-    error = values.std() / np.sqrt(300)
-    assert abs(means.mean() - values.mean()) < 5 * error / np.sqrt(20_000)
-    assert_allclose(means.std(), error, rtol=0.03)
-    assert np.unique(means).size > 19_000
+    error = values.std(axis=0) / np.sqrt(300)
+    assert np.all(np.abs(means.mean(axis=0) - values.mean(axis=0)) < 5 * error / np.sqrt(20_000))
+    assert_allclose(means.std(axis=0), error, rtol=0.03)
+    assert np.unique(means[:, 0]).size > 19_000
     assert not np.isin(bootstrap_means(backend, values, 1, 50), means).any()
+
+
+def test_bootstrap_means_draws_alike_for_every_column(backend, rng):
+    values = rng.standard_normal((50, 4))
+    means = bootstrap_means(backend, values, 9, 20)
+    for j in range(4):
+        assert_array_equal(bootstrap_means(backend, values[:, [j]], 9, 20)[:, 0], means[:, j])
 
 
 @pytest.mark.parametrize("n", [1, 2, 5], ids="n={}".format)
@@ -189,7 +196,7 @@ def test_bootstrap_means_matches_philox_word_by_word(backend, n):
     values = np.arange(1.0, n + 1)
     words = [_core.philox4x32((draw // 4, 7, 0, 0), (3, 1))[draw % 4] for draw in range(n)]
     expected = sum(values[word * n >> 32] for word in words) / n
-    assert bootstrap_means(backend, values, 3 + (1 << 32), 8)[7] == expected
+    assert bootstrap_means(backend, values[:, np.newaxis], 3 + (1 << 32), 8)[7] == expected
 
 
 def test_metrics_without_users_or_items(backend):
@@ -214,5 +221,5 @@ def test_metrics_refuse_wrong_arguments(backend):
         auc(backend, np.zeros((1, 4)), relevant)
     with pytest.raises(ValueError, match="auc: all_scores has 2 rows but relevant has 1 rows"):
         auc(backend, np.zeros((2, 5)), relevant)
-    with pytest.raises(ValueError, match="bootstrap_means: values must have at least one entry"):
-        bootstrap_means(backend, [], 0, 3)
+    with pytest.raises(ValueError, match="bootstrap_means: values must have at least one row"):
+        bootstrap_means(backend, np.empty((0, 1)), 0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,6 @@ class EvaluationResult(Mapping[str, float]):
         self.n_unknown_items = n_unknown_items
         self._seed = seed
         self._means = {name: _mean(_defined(values)) for name, values in self.per_user.items()}
-        self._intervals: dict[str, tuple[float, float]] = {}
 
     def __getitem__(self, metric: str) -> float:
         """Mean of a metric over the users for whom it is defined."""
@@ -93,19 +93,26 @@ class EvaluationResult(Mapping[str, float]):
         self._check(metric)
         if self.n_bootstrap == 0:
             raise ValueError("EvaluationResult.interval: evaluated with n_bootstrap=0; use a number above 0")
-        if metric not in self._intervals:
-            self._intervals[metric] = self._bootstrap(_defined(self.per_user[metric]))
         return self._intervals[metric]
 
-    def _bootstrap(self, values: npt.NDArray[np.float64]) -> tuple[float, float]:
-        if values.size == 0:
-            return float("nan"), float("nan")
+    @cached_property
+    def _intervals(self) -> dict[str, tuple[float, float]]:
+        # Metrics that are defined for the same users share a pass over the resamples.
+        alike: dict[bytes, list[str]] = {}
+        for metric, values in self.per_user.items():
+            alike.setdefault(np.isnan(values).tobytes(), []).append(metric)
+        return {metric: interval for metrics in alike.values() for metric, interval in self._bootstrap(metrics).items()}
+
+    def _bootstrap(self, metrics: list[str]) -> dict[str, tuple[float, float]]:
+        values = np.stack([_defined(self.per_user[metric]) for metric in metrics], axis=1)
+        if len(values) == 0:
+            return dict.fromkeys(metrics, (float("nan"), float("nan")))
         backend = get_backend("cpu")
-        means = backend.empty((self.n_bootstrap,), np.float64)
+        means = backend.empty((self.n_bootstrap, len(metrics)), np.float64)
         backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), self._seed, means)
         tail = (1 - self.confidence) / 2
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return float(low), float(high)
+        lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
+        return dict(zip(metrics, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
 
     def to_frame(self, *, per_user: bool = False, library: str | None = None) -> Any:
         """Return the result as a data frame.
