@@ -63,6 +63,8 @@ _TITLES = {
 }
 
 
+_NO_ROWS = "Nothing has been measured yet: `python -m bench.run --help`."
+
 _PER_USER = {"fold_in", "evaluate", "ranking_metrics"}
 
 
@@ -178,7 +180,7 @@ def _where(rows: Sequence[Row]) -> str:
     return "; ".join([*filter(None, parts), measured])
 
 
-def read_all(results: Path = harness.RESULTS) -> list[dict[str, Any]]:
+def read_all(results: Path) -> list[dict[str, Any]]:
     """All kept rows but the ceilings."""
     return [row for path in sorted(results.glob("*.jsonl")) if path.stem != "roof" for row in harness.read_rows(path)]
 
@@ -190,7 +192,7 @@ def latest_ceilings(rows: Iterable[Row]) -> list[Row]:
     return list(newest.values())
 
 
-def markdown(results: Path = harness.RESULTS) -> str:
+def markdown(results: Path) -> str:
     """The page ``docs/benchmarks.md``."""
     groups = latest(read_all(results))
     lines = [
@@ -208,7 +210,7 @@ def markdown(results: Path = harness.RESULTS) -> str:
     ]
     behind = lost(groups)
     lines += [f"- {_TITLES[at.bench][0]}, {_describe(at)}: {peer}, {what}" for at, peer, what in behind]
-    lines += [] if behind else ["In none of the comparisons below."]
+    lines += [] if behind else ["In none of the comparisons below." if groups else _NO_ROWS]
     ceilings = latest_ceilings(harness.read_rows(results / "roof.jsonl"))
     if ceilings:
         lines += ["", "## What the machine allows", "", _where(ceilings), "", *_ceiling_table(ceilings)]
@@ -271,3 +273,56 @@ def plot(groups: Mapping[Key, Sequence[Row]], path: Path) -> None:
     # The same rows give the same file: no date, no random ids.
     with mpl.rc_context({"svg.hashsalt": "likewise"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+# ---- README --------------------------------------------------------------------------------------------------------
+
+# What README shows of each bench: its words, and the cell of a row.
+_SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "als_epoch": (
+        "Implicit ALS: seconds of an epoch and, in brackets, the training loss after the same number of epochs",
+        lambda row: f"{_number(row['seconds'])} ({_number(row.get('loss'), 5)})",
+    ),
+    "als_memory": ("Implicit ALS: peak memory of a fit, in MB", lambda row: _number(row["peak_rss_mb"])),
+    "fold_in": ("Fold-in: users a second, in one call", lambda row: _number(row["n_users"] / row["seconds"])),
+    "fold_in_one": ("Fold-in: microseconds for a single user", lambda row: _number(row["seconds"] * 1e6)),
+    "topk": ("Exact top-k: queries a second", lambda row: _number(row["queries_per_second"])),
+    "evaluate": ("Evaluation: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
+}
+
+
+def summary(results: Path) -> str:
+    """The tables of README: a line a contestant, a column a data set and number of factors."""
+    groups = latest(read_all(results))
+    parts = []
+    for bench, (title, cell) in _SUMMARIES.items():
+        chosen = {key: rows for key, rows in groups.items() if key.bench == bench}
+        if chosen:
+            parts.append(f"{title}:\n\n{_pivot(chosen, cell)}\n\nMeasured on {_where(next(iter(chosen.values())))}.")
+    return "\n\n".join(parts) or _NO_ROWS
+
+
+def _pivot(groups: Mapping[Key, Sequence[Row]], cell: Callable[[Row], str]) -> str:
+    cells = {(key, row["contestant"]): cell(row) for key, rows in groups.items() for row in rows}
+    found = {row["contestant"]: is_ours(row) for rows in groups.values() for row in rows}
+    names = sorted(found, key=lambda name: (not found[name], name))
+    lines = [["", *(f"{_describe(key)}" for key in groups)]]
+    lines += [[name, *(cells.get((key, name), "–") for key in groups)] for name in names]
+    text = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([text[0], "|---|" + "---:|" * len(groups), *text[1:]])
+
+
+def fill(text: str, marker: str, content: str) -> str:
+    """`text` with `content` between ``<!-- marker -->`` and ``<!-- /marker -->``.
+
+    Raises
+    ------
+    ValueError
+        If the markers do not stand there, once each and in this order.
+    """
+    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed or start in after or end in after:
+        raise ValueError(f"fill: the text needs {start} and {end}, once each and in this order")
+    return f"{before}{start}\n{content}\n{end}{after}"

@@ -168,13 +168,17 @@ def _metrics(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(report.markdown(), encoding="utf-8")
-    print(f"wrote {args.out}")
+    args.out.write_text(report.markdown(harness.RESULTS), encoding="utf-8")
+    readme = report.fill(args.readme.read_text(encoding="utf-8"), "bench-table", report.summary(harness.RESULTS))
+    args.readme.write_text(readme, encoding="utf-8")
+    print(f"wrote {args.out} and the table of {args.readme}")
     return 0
 
 
 def _plot(args: argparse.Namespace) -> int:
-    groups = {key: rows for key, rows in report.latest(report.read_all()).items() if key.bench == args.bench}
+    groups = {
+        key: rows for key, rows in report.latest(report.read_all(harness.RESULTS)).items() if key.bench == args.bench
+    }
     report.plot(groups, args.out)
     print(f"wrote {args.out}")
     return 0
@@ -253,8 +257,9 @@ def _parser() -> argparse.ArgumentParser:
     metrics.add_argument("--users", type=int, default=100_000)
     metrics.add_argument("--threads", type=int, default=2)
 
-    page = command("report", _report, "write docs/benchmarks.md from the kept rows")
+    page = command("report", _report, "write docs/benchmarks.md and the table of README from the kept rows")
     page.add_argument("--out", type=Path, default=DOCS / "benchmarks.md")
+    page.add_argument("--readme", type=Path, default=DOCS.parent / "README.md")
 
     figure = command("plot", _plot, "plot the kept rows of one bench")
     figure.add_argument("--bench", default="als_epoch")

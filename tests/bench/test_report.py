@@ -91,3 +91,37 @@ def test_plot_is_the_same_for_the_same_rows(tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").read_text() == (tmp_path / "b.svg").read_text()
     with pytest.raises(ValueError, match="no rows to plot"):
         report.plot({}, tmp_path / "c.svg")
+
+
+def test_summary_has_a_line_a_contestant_and_a_column_a_comparison(tmp_path: Path) -> None:
+    rows = [_row("likewise", 1.0, 0.5), _row("peer", 2.0, 0.25), _row("likewise", 3.0, 0.5, k=128)]
+    folded = [_row("peer", 2.0, bench="fold_in", n_users=1000)]
+    harness.append_rows(rows, tmp_path / "als_epoch.jsonl")
+    harness.append_rows(folded, tmp_path / "fold_in.jsonl")
+    assert [line for line in report.summary(tmp_path).splitlines() if line.startswith("|")] == [
+        "|  | gowalla, k = 64, 2 threads | gowalla, k = 128, 2 threads |",
+        "|---|---:|---:|",
+        "| likewise | 1 (0.5) | 3 (0.5) |",
+        "| peer | 2 (0.25) | – |",
+        "|  | gowalla, k = 64, 2 threads |",
+        "|---|---:|",
+        "| peer | 500 |",
+    ]
+
+
+def test_summary_without_rows_says_how_to_measure(tmp_path: Path) -> None:
+    said = "Nothing has been measured yet: `python -m bench.run --help`."
+    assert report.summary(tmp_path) == said
+    assert f"## Where a peer wins\n\n{said}\n" in report.markdown(tmp_path)
+
+
+def test_fill_replaces_what_stands_between_the_markers() -> None:
+    text = "a\n<!-- t -->\nold\n<!-- /t -->\nb\n"
+    assert report.fill(text, "t", "new") == "a\n<!-- t -->\nnew\n<!-- /t -->\nb\n"
+    assert report.fill(report.fill(text, "t", "new"), "t", "old") == text
+
+
+@pytest.mark.parametrize("text", ["", "<!-- t -->", "<!-- /t --><!-- t -->", "<!-- t --><!-- /t --><!-- t -->"])
+def test_fill_wants_each_marker_once(text: str) -> None:
+    with pytest.raises(ValueError, match=r"needs <!-- t --> and <!-- /t -->, once each and in this order"):
+        report.fill(text, "t", "new")

@@ -68,6 +68,9 @@ def test_a_peer_that_cannot_take_part_is_named() -> None:
         assert run.main(command.split()) == 0
 
 
-def test_report_writes_the_page(results: Path, tmp_path: Path) -> None:
-    assert run.main(["report", "--out", str(tmp_path / "docs" / "page.md")]) == 0
-    assert (tmp_path / "docs" / "page.md").read_text() == report.markdown(results)
+def test_report_writes_the_page_and_the_table_of_readme(results: Path, tmp_path: Path) -> None:
+    page, readme = tmp_path / "docs" / "page.md", tmp_path / "README.md"
+    readme.write_text("<!-- bench-table -->\n<!-- /bench-table -->\n")
+    assert run.main(["report", "--out", str(page), "--readme", str(readme)]) == 0
+    assert page.read_text() == report.markdown(results)
+    assert readme.read_text() == f"<!-- bench-table -->\n{report.summary(results)}\n<!-- /bench-table -->\n"

@@ -90,6 +90,9 @@ def test_fit_saves_the_model_that_the_library_fits(model_file, data):
         ("--iterations", 2),
         ("--solver", "cg"),
         ("--cg-steps", 5),
+        ("--cg-tol", 0.25),
+        ("--tol", 0.125),
+        ("--n-iter-no-change", 2),
         ("--block-size", 7),
         ("--early-stopping", True),
         ("--random-state", 11),
@@ -433,6 +436,14 @@ def test_parquet_without_a_library_says_what_to_install(model_file, monkeypatch,
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["recommend", "m.safetensors", "--output", "r.parquet"]) == 2
     assert "needs a data frame library; install one of polars, pyarrow, pandas" in capsys.readouterr().err
+
+
+def test_every_model_and_parameter_can_be_asked_for():
+    in_python_alone = {"callbacks", "compute_loss", "verbose", "warm_start"}
+    models = [name for name in lw.models.__all__ if isinstance(getattr(lw.models, name), type)]
+    assert set(models) - {"Recommender"} == set(cli._MODELS.values())
+    parameters = {name for model in cli._MODELS.values() for name in getattr(lw, model)().get_params()}
+    assert parameters - in_python_alone == {name for name, _, _ in cli._PARAMETERS}
 
 
 def test_every_command_and_option_has_a_help_text():

@@ -110,12 +110,12 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     :math:`\lambda_u` = `regularization` :math:`(n_u + w_0 m)^\nu` for a user with :math:`n_u` of the m items, with
     :math:`\nu` = `regularization_exponent`; for items alike.
 
-    Two conventions are common. Hu, Koren and Volinsky [1]_, and with them implicit and Spark: ``unobserved_weight=1``
-    and ``regularization_exponent=0``, the defaults here. Rendle et al. [2]_, [3]_, and with them irspack's
-    ``IALSPP``: a small `unobserved_weight` :math:`\alpha_0` and an exponent up to 1, which rank better on most data.
-    Their loss counts :math:`\alpha_0` for observed pairs too; with binary data, ``alpha`` = :math:`\alpha_0` and
-    ``regularization`` :math:`(1 + \alpha_0)` times theirs, the two have the same minimum up to a common factor
-    :math:`\sqrt{1 + \alpha_0}` of the vectors, hence the same ranking.
+    Two conventions are common. Hu, Koren and Volinsky [1]_, and with them implicit: ``unobserved_weight=1`` and
+    ``regularization_exponent=0``, the defaults here. (To implicit a value is the whole confidence c, not what it adds.)
+    Rendle et al. [2]_, [3]_, and with them irspack's ``IALSPP``: a small `unobserved_weight` :math:`\alpha_0` and an
+    exponent up to 1, which often rank better. Their loss counts :math:`\alpha_0` for observed pairs too; with binary
+    data, ``alpha`` = :math:`\alpha_0` and ``regularization`` :math:`(1 + \alpha_0)` times theirs, the two have the same
+    minimum up to a common factor :math:`\sqrt{1 + \alpha_0}` of the vectors, hence the same ranking.
 
     Parameters
     ----------
