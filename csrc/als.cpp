@@ -220,7 +220,7 @@ void RowEngine::solve_cg(int steps, float tolerance) {
 void RowEngine::solve_cholesky() {
   const bool positive_dense = std::all_of(dense_.get(), dense_.get() + d_, [](float value) { return value > 0; });
   if (np_ < dp_ && all_positive_ && positive_dense) return solve_dual();
-  // In bf16 three products are no faster than one in float32 up to 64 factors (bench_als half-sweep).
+  // Three products in bf16 take no less time than one in float32 until matrices are wider than four tiles.
   const int terms = dp_ > 64 ? 3 : 0;
   form_system(terms);
   if (!micro_.cholesky_upper(dp_, matrix_.get())) return solve_cg(kExactSteps, 0);  // singular in float32

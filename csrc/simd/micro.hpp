@@ -204,7 +204,7 @@ struct Micro {
 
   // ---- panels of gathered rows ----------------------------------------------------------------------------------
 
-  static constexpr Size kPrefetchRows = 12;  // measured by bench_als gather: 8 to 16 are equal, 4 and 32 slower
+  static constexpr Size kPrefetchRows = 12;  // some rows' worth of lines in flight, within what a core tracks
 
   template <class T>
   static void prefetch_row(const T* row, Size length) {

@@ -27,8 +27,8 @@ Float64Array = npt.NDArray[np.float64]
 _SOLVERS = ("auto", "cholesky", "cg", "ials++")
 _MAX_FACTORS = 8192
 _MAX_WEIGHT = 1e30  # weights and their products with vectors are float32
-# Below this width forming and factoring each system is cheaper than iterating on it; above the other, blocks are
-# (bench_als; PERFORMANCE in docs/algorithms/als.md).
+# Up to this width forming and factoring each system costs less flops than iterating on it; beyond the other, blocks do
+# (the costs stand in csrc/als.hpp).
 _CHOLESKY_UP_TO = 32
 _CG_UP_TO = 512
 _START_SCALE = 0.1
