@@ -127,6 +127,7 @@ def test_implicit_reports_the_same_loss(matrix: sp.csr_matrix) -> None:
 
 
 def test_cmfrec_cg_refuses_what_it_cannot_express(matrix: sp.csr_matrix) -> None:
+    pytest.importorskip("cmfrec", reason="cmfrec is not installed")
     with pytest.raises(peers.PeerUnavailableError, match="above 1"):
         peers.CmfrecCG(peers.Problem(matrix, FACTORS, alpha=1.0))
 
