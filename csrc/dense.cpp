@@ -38,7 +38,8 @@ void add_gramian(const simd::MicroKernels& micro, MatrixView<const float> y, Off
   }
 }
 
-/// Packs the rows row_at(0), ..., row_at(n - 1) of length `depth`; rows up to n_ahead (>= n) are there to be prefetched.
+/// Packs the rows row_at(0), ..., row_at(n - 1) of length `depth`; rows up to n_ahead (>= n) are there to be
+/// prefetched.
 template <class RowAt>
 void pack_groups(const simd::MicroKernels& micro, Offset n, Offset n_ahead, Offset depth, const RowAt& row_at,
                  float* out) {
