@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        with _logged(arguments):
+            arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail(arguments, "interrupted; nothing was written", _INTERRUPTED)
@@ -101,6 +102,8 @@ def _fail(arguments: argparse.Namespace, message: str, status: int) -> int:
         import traceback
 
         traceback.print_exc()
+    # `recommend` and `evaluate` are also what the library's errors name first.
+    message = message.removeprefix(f"{arguments.command}: ")
     print(f"likewise {arguments.command}: {message}", file=sys.stderr)
     return status
 
@@ -375,6 +378,22 @@ def _speaker(arguments: argparse.Namespace) -> Callable[[str], None]:
     return say
 
 
+@contextmanager
+def _logged(arguments: argparse.Namespace) -> Iterator[None]:
+    """What the library logs, such as the columns that it chose, is said too."""
+    import logging
+
+    logger, handler = logging.getLogger("likewise"), logging.StreamHandler(sys.stderr)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if arguments.quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def _shows_bars(arguments: argparse.Namespace) -> bool:
     return not arguments.quiet and sys.stderr.isatty()
 
@@ -407,9 +426,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"likewise {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], about: str, text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], usage: str, about: str, text: str
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(
             name,
+            usage=f"likewise {name} {usage}",
             help=about,
             description=textwrap.dedent(text).strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -420,6 +442,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = command(
         "demo",
         _demo,
+        "[--output PATH] [--open]",
         "from purchases to evaluated recommendations, on bundled data",
         """
         Fit Popularity and ImplicitALS to the purchases of a gift shop (Online Retail II, bundled), choose parameters
@@ -434,6 +457,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = command(
         "fit",
         _fit,
+        "FILE --output PATH [options]",
         "fit a model to a CSV or Parquet file",
         """
         Fit a model to a CSV or Parquet file with one event a row, and save it.
@@ -449,6 +473,7 @@ def _parser() -> argparse.ArgumentParser:
     recommend = command(
         "recommend",
         _recommend,
+        "MODEL [options]",
         "recommend items to users, with a saved model",
         """
         Recommend items to all or some of the users that a saved model was fitted on.
@@ -473,6 +498,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command(
         "evaluate",
         _evaluate,
+        "FILE [options]",
         "hold out a part of a file, fit to the rest, and measure",
         """
         Split a CSV or Parquet file, fit models to the train part, and rank for the users of the test part.
@@ -517,6 +543,7 @@ def _parser() -> argparse.ArgumentParser:
     info = command(
         "info",
         _info,
+        "[MODEL]",
         "what this installation runs on, or what a model file holds",
         "Show version, instruction set, threads and CUDA, or what a model file holds.",
     )

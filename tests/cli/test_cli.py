@@ -117,7 +117,9 @@ def test_fit_finds_usual_column_names_and_says_what_it_read(folder, events, caps
     assert main(["fit", "a.csv", "--factors", "2", "--output", "m.safetensors"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert "a.csv: Interactions(30 users x 20 items" in said.err
+    assert said.err.startswith(
+        "columns: user 'userId', item 'sku', value 'rating'\na.csv: Interactions(30 users x 20 items"
+    )
     assert "wrote m.safetensors" in said.err
     assert lw.load("m.safetensors").interactions_.by_user.values.max() > 1
 
@@ -330,7 +332,7 @@ def bad_files(purchases, model_file, folder):
         (["fit", "nowhere.csv", *OUT], "there is no file nowhere.csv"),
         (["fit", "empty.csv", *OUT], "the file is empty"),
         (["fit", "header.csv", *OUT], "Found array with 0 sample"),
-        (["fit", "names.csv", *OUT], "no user column found among ['who', 'what']"),
+        (["fit", "names.csv", *OUT], "no user column found among ['who', 'what']; say which it is (user)"),
         (["fit", "names.csv", "--user", "whom", "--item", "what", *OUT], "user column 'whom' is not there"),
         (["fit", "words.csv", *OUT], "value column 'value' must be numeric"),
         (["fit", "inf.csv", *OUT], "values must be finite and within float32, got 1e+99 at row 1"),
@@ -353,7 +355,7 @@ def bad_files(purchases, model_file, folder):
         (["recommend", "purchases.csv"], "is damaged, truncated or no model file"),
         (["recommend", "cut.safetensors"], "is damaged, truncated or no model file"),
         (["recommend", "m.safetensors", "--users", "ann"], "users of this model are numbers, got 'ann'"),
-        (["recommend", "m.safetensors", "--users", "1"], "user 1 is unknown"),
+        (["recommend", "m.safetensors", "--users", "1"], "likewise recommend: user 1 is unknown"),
         (["recommend", "m.safetensors", "--users-file", "nowhere.txt"], "nowhere.txt"),
         (["recommend", "m.safetensors", "--users-file", "blank.txt"], "holds no ids"),
         (["recommend", "m.safetensors", "-k", "0"], "k must be >= 1, got 0"),

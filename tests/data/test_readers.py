@@ -144,7 +144,7 @@ def test_of_several_usual_names_the_most_usual_wins(tmp_path):
 @pytest.mark.parametrize(
     ("text", "arguments", "error", "match"),
     [
-        ("a,item\n1,2\n", {}, ValueError, r"no user column found among \['a', 'item'\]; name it with user=..."),
+        ("a,item\n1,2\n", {}, ValueError, r"no user column found among \['a', 'item'\]; say which it is \(user\)"),
         ("user,b\n1,2\n", {}, ValueError, r"no item column found among \['user', 'b'\]"),
         ("user,item\n1,2\n", {"value": "rating"}, ValueError, r"value column 'rating' is not there; the columns are"),
         ("user,item\n1,2\n", {"user": "who"}, ValueError, r"user column 'who' is not there"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import logging
 import os
 import re
 import zipfile
@@ -22,6 +23,8 @@ from ._time import TimeUnit, as_timestamps
 from .interactions import Interactions
 
 __all__ = ["read_csv", "read_movielens", "read_parquet"]
+
+_logger = logging.getLogger(__name__)
 
 _AUTO = "auto"
 
@@ -280,7 +283,9 @@ def _find_columns(
         else:
             found[role] = column
         if found[role] is None and role in ("user", "item"):
-            raise ValueError(f"{subject}: no {role} column found among {names}; name it with {role}=...")
+            raise ValueError(f"{subject}: no {role} column found among {names}; say which it is ({role})")
+    # A column that was found by its name decides what a model learns: whoever listens is told.
+    _logger.info("columns: %s", ", ".join(f"{role} {column!r}" for role, column in found.items() if column is not None))
     return found
 
 
