@@ -298,7 +298,8 @@ def summary(results: Path) -> str:
     for bench, (title, cell) in _SUMMARIES.items():
         chosen = {key: rows for key, rows in groups.items() if key.bench == bench}
         if chosen:
-            parts.append(f"{title}:\n\n{_pivot(chosen, cell)}\n\nMeasured on {_where(next(iter(chosen.values())))}.")
+            measured = " And on ".join(f"{where}." for where in dict.fromkeys(map(_where, chosen.values())))
+            parts.append(f"{title}:\n\n{_pivot(chosen, cell)}\n\nMeasured on {measured}")
     return "\n\n".join(parts) or _NO_ROWS
 
 

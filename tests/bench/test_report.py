@@ -109,6 +109,13 @@ def test_summary_has_a_line_a_contestant_and_a_column_a_comparison(tmp_path: Pat
     ]
 
 
+def test_summary_names_every_machine_and_commit_that_was_measured_on(tmp_path: Path) -> None:
+    rows = [_row("likewise", 1.0), _row("peer", 2.0), _row("likewise", 3.0, k=128, commit="def")]
+    harness.append_rows(rows, tmp_path / "als_epoch.jsonl")
+    text = report.summary(tmp_path)
+    assert text.count("commit abc") == text.count("commit def") == 1
+
+
 def test_summary_without_rows_says_how_to_measure(tmp_path: Path) -> None:
     said = "Nothing has been measured yet: `python -m bench.run --help`."
     assert report.summary(tmp_path) == said
