@@ -73,7 +73,7 @@ class _Ranking:
         for query, row, row_scores in zip(np.atleast_1d(self.queries)[:_SHOWN_ROWS], ids, scores, strict=False):
             filled = row_scores > -np.inf
             shown = [f"{item} ({score:.3g})" for item, score in zip(row[filled], row_scores[filled], strict=True)]
-            lines.append(f"  {query}: {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}")
+            lines.append(f"  {query}: {', '.join(shown[:5]) or 'nothing'}{', ...' if len(shown) > 5 else ''}")
         if len(ids) > _SHOWN_ROWS:
             lines.append(f"  ... {len(ids) - _SHOWN_ROWS} more")
         return "\n".join(lines)

@@ -185,7 +185,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
 
     Notes
     -----
-    A keyboard interrupt leaves the vectors of the half-sweep that was finished last: the model is usable.
+    A keyboard interrupt leaves the vectors of the half-sweep that was finished last: the model is usable. (One in the
+    first iteration takes the fit back.)
 
     On CPUs with AMX, and in ``"cg"`` everywhere, long rows and gathered vectors are rounded to bfloat16 where that
     costs less than the solver's own error; ``"cholesky"`` and `transform` solve to float32 accuracy.
@@ -385,10 +386,10 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                 stops = [bool(callback(self, iteration, loss)) for callback in callbacks]
                 if any(stops) or self._has_converged(loss):
                     break
+            self._finish(solver, both, best)
         except KeyboardInterrupt:
             self._finish(solver, both, best)
             raise
-        self._finish(solver, both, best)
 
     def _finish(self, solver: _Solver, both: Float32Array, best: Float32Array | None) -> None:
         if best is not None:
@@ -485,8 +486,9 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         self._solve_rows(solver, joined.by_item, item_rows, users, items, both)
         self._solve_rows(solver, joined.by_user, user_rows, items, users, both)
         eigenvalues = solver.rotate_to_eigenbasis(items, both)
-        self._set_interactions(joined)
-        self.user_factors_, self.item_factors_, self._eigenvalues = users, items, eigenvalues
+        with self._all_or_nothing():
+            self._set_interactions(joined)
+            self.user_factors_, self.item_factors_, self._eigenvalues = users, items, eigenvalues
         return self
 
     def _solve_rows(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -80,7 +81,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         """Learn from `data`, which `interactions_` is already; `previous` is what the last fit learned from, if any.
 
-        An exception takes the whole fit back; a keyboard interrupt does not, and must leave a usable model.
+        An exception takes the whole fit back. A keyboard interrupt does not once `n_iter_` is above 0, and must leave a
+        usable model then.
         """
 
     @abstractmethod
@@ -117,7 +119,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def fit(self: Self, X: Any, y: Any = None) -> Self:
         """Learn from interactions, and forget what was learned before.
 
-        A fit that fails leaves the model as it was.
+        A fit that fails, or is interrupted before its first iteration has ended, leaves the model as it was.
 
         Parameters
         ----------
@@ -145,13 +147,25 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             )
         before = dict(self.__dict__)
         try:
+            self.__dict__.pop("n_iter_", None)
             self._set_interactions(data)
             _check_feature_names(self, X, reset=True)
             self._fit(data, before.get("interactions_"))
-        except Exception:
-            self.__dict__ = before
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt) or getattr(self, "n_iter_", 0) == 0:
+                self.__dict__ = before
             raise
         return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave the model as it was if the block, which changes it, fails or is interrupted."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     def _set_interactions(self, data: Interactions) -> None:
         self.interactions_ = data

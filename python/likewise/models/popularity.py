@@ -38,7 +38,7 @@ class Popularity(VectorRecommender):
     >>> import numpy as np, likewise as lw
     >>> model = lw.Popularity().fit(np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]]))
     >>> model.recommend([1], k=2).items
-    array([[0, 2]], dtype=int32)
+    array([[0, 2]])
     """
 
     popularity_: npt.NDArray[np.float32]
@@ -77,8 +77,9 @@ class Popularity(VectorRecommender):
             return self.fit(X)
         self._check_parameters()
         _, joined = self._joined(X)
-        self._set_interactions(joined)
-        self.popularity_ = self._counts(joined.by_user)
+        with self._all_or_nothing():
+            self._set_interactions(joined)
+            self.popularity_ = self._counts(joined.by_user)
         return self
 
     def similar_items(self, items: Any, k: int = 10) -> NoReturn:
