@@ -13,7 +13,7 @@ import likewise
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(likewise.__path__, "likewise.")
-    if info.name.rpartition(".")[2] not in ("_core", "_cuda")  # extensions, documented in the headers of csrc/ and cuda/
+    if info.name.rpartition(".")[2] not in ("_core", "_cuda")  # extensions: their headers document them
 ]
 
 
