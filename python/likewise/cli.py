@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import sys
 import textwrap
@@ -121,6 +122,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     from ._demo import run_demo
 
     report = check_target(arguments.output, "--output")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without a pound sign is no reason to fail
     page = run_demo(say=_speaker(arguments), n_jobs=arguments.n_jobs, verbose=_shows_bars(arguments))
     with whole_file(report, "--output") as part:
         part.write_text(page, encoding="utf-8")

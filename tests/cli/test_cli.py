@@ -305,6 +305,38 @@ def test_info_shows_what_a_model_file_holds(model_file, data, capsys):
     assert lines["fitted"].startswith(f"on{' ' * 4}") or f"{data.nnz} pairs" in lines["fitted"]
 
 
+# ---------------------------------------------------------------------- demo; what it finds is in test_demo.py
+
+
+@pytest.fixture
+def short_demo(folder, monkeypatch):
+    def run_demo(*, say, n_jobs, verbose):
+        say(f"working on {n_jobs} threads")
+        print("£2.95")
+        return "<html>£2.95</html>"
+
+    monkeypatch.setattr("likewise._demo.run_demo", run_demo)
+
+
+def test_demo_opens_its_report_when_asked(short_demo, folder, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main(["demo", "--n-jobs", "3"]) == 0
+    assert opened == []
+    assert "working on 3 threads" in capsys.readouterr().err
+    assert main(["demo", "--open", "--quiet", "--output", "r.html"]) == 0
+    assert opened == [(folder / "r.html").as_uri()]
+    assert capsys.readouterr() == ("£2.95\n\nReport with plots: r.html\n", "")
+    assert (folder / "r.html").read_text(encoding="utf-8") == "<html>£2.95</html>"
+
+
+def test_demo_does_not_fail_on_a_terminal_without_a_pound_sign(short_demo, folder, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["demo", "--quiet"]) == 0
+    assert terminal.buffer.getvalue().startswith(b"?2.95")
+
+
 # ---------------------------------------------------------------------- what goes wrong
 
 OUT = ["--output", "new.safetensors"]
