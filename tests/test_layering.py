@@ -30,7 +30,6 @@ PYTHON_LAYERS = {
     "likewise._io": "foundation",
     "likewise.exceptions": "foundation",
     "likewise.data": "data",
-    "likewise.datasets": "data",
     "likewise.model_selection": "data",
     "likewise.retrieval": "retrieval",
     "likewise.rerank": "retrieval",
