@@ -205,6 +205,9 @@ def _with(dense, value, row=3, column=4):
     return changed
 
 
+EVENTS = pd.DataFrame({"user": ["ann", "bob"], "item": ["tea", "mug"], "value": [1.0, 2.0]})
+NUMBERED_EVENTS = pd.DataFrame({"userId": [1, 2], "movieId": [31, 1029], "rating": [2.5, 3.0]})
+
 BAD_INPUTS = {
     "NaN": (lambda dense: sp.csr_array(_with(dense, np.nan)), ValueError, r"got NaN at \(3, 4\)"),
     "inf": (lambda dense: sp.csr_array(_with(dense, np.inf)), ValueError, r"got inf at \(3, 4\)"),
@@ -221,8 +224,12 @@ BAD_INPUTS = {
     "one-dimensional": (lambda dense: dense[0], ValueError, "Expected 2D array, got 1D array"),
     "three-dimensional": (lambda dense: dense[None], ValueError, "3"),
     "complex": (lambda dense: sp.csr_array(dense.astype(complex)), ValueError, "Complex data not supported"),
-    "strings": (lambda dense: dense.astype(str), (TypeError, ValueError), "str|real numbers"),
-    "None": (lambda dense: None, (TypeError, ValueError), "None|NoneType|array"),
+    "strings": (lambda dense: dense.astype(str), TypeError, "got an array of strings; build Interactions.from_arrays"),
+    "frame of events": (lambda dense: EVENTS, TypeError, r"'user' holds String; .* build Interactions\.from_frame"),
+    "frame of numbered events": (lambda dense: NUMBERED_EVENTS, TypeError, "the columns 'userId' and 'movieId'; if"),
+    "file name": (lambda dense: "purchases.csv", TypeError, "got a file name .*read_csv or read_parquet"),
+    "mapping": (lambda dense: {}, TypeError, r"got a mapping \(dict\)"),
+    "None": (lambda dense: None, TypeError, "matrix of users x items, got NoneType"),
 }
 
 
@@ -541,6 +548,25 @@ def test_recommend_refuses_ids_of_another_type(model, dense):
     model.fit(_interactions("string", dense))
     with pytest.raises(TypeError, match="recommend: user ids are string here, got int64 ids such as 5"):
         model.recommend(5)
+
+
+@pytest.mark.parametrize("events", [EVENTS, NUMBERED_EVENTS], ids=["ids", "numbers"])
+@pytest.mark.parametrize("named", [False, True], ids=["fitted without names", "fitted with names"])
+def test_a_frame_of_events_is_refused_wherever_interactions_are_wanted(model, dense, events, named):
+    given = pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)]) if named else dense
+    model.fit(given)
+    name = type(model).__name__
+    uses = [
+        ("recommend", lambda: model.recommend(interactions=events)),
+        (name, lambda: model.predict(events)),
+        (name, lambda: model.score(events)),
+        (name, lambda: model.partial_fit(events)),
+        ("evaluate: train", lambda: lw.evaluate(model, events, given)),
+        ("evaluate: test", lambda: lw.evaluate(model, given, events)),
+    ]
+    for subject, use in uses:
+        with pytest.raises(TypeError, match=rf"^{subject}: .* got a data frame .* build Interactions\.from_frame"):
+            use()
 
 
 @pytest.mark.parametrize("use", ["recommend", "predict", "score"])

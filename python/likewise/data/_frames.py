@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+import numbers
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
-from likewise._validation import check_choice
+from likewise._validation import check_choice, is_null
 
 from ._time import TimeUnit, as_timestamps
 from .ids import CodedIds
 
-__all__ = ["FrameLibrary", "FrameTable", "frame_library", "make_frame"]
+__all__ = ["FrameLibrary", "FrameTable", "check_matrix_frame", "frame_library", "make_frame", "usual_columns"]
 
 FrameLibrary = Literal["pandas", "polars", "pyarrow"]
 
 _LIBRARIES: tuple[FrameLibrary, ...] = ("pandas", "polars", "pyarrow")
+
+# What columns are usually called, without case, spaces and punctuation; the first name that is there wins.
+_USUAL_NAMES = {
+    "user": (
+        *("user", "userid", "uid", "username", "customer", "customerid", "member", "memberid", "visitor", "visitorid"),
+        *("account", "accountid", "client", "clientid", "reviewer", "reviewerid"),
+    ),
+    "item": (
+        *("item", "itemid", "iid", "product", "productid", "movie", "movieid", "artist", "artistid", "track"),
+        *("trackid", "song", "songid", "book", "bookid", "article", "articleid", "sku", "asin", "isbn"),
+        *("stockcode", "parentasin"),
+    ),
+    "value": (
+        *("value", "rating", "score", "stars", "weight", "quantity", "qty", "count", "plays", "playcount", "clicks"),
+    ),
+    "timestamp": (
+        *("timestamp", "ts", "time", "datetime", "date", "created", "createdat", "eventtime", "invoicedate"),
+        "unixtime",
+    ),
+}
 
 
 def frame_library(
@@ -41,6 +63,59 @@ def frame_library(
     if importlib.util.find_spec(library) is None:
         raise ImportError(f"{subject}: {library} is not installed; install it or one of {', '.join(order)}")
     return library  # type: ignore[return-value]  # checked just above
+
+
+def usual_columns(names: Iterable[Any]) -> dict[str, Any]:
+    """Return those of the roles ``user, item, value, timestamp`` whose column has a usual name, and that column."""
+    plain: dict[str, Any] = {}
+    for name in names:
+        plain.setdefault(re.sub(r"[^a-z0-9]", "", str(name).lower()), name)
+    return {
+        role: next(plain[name] for name in usual if name in plain)
+        for role, usual in _USUAL_NAMES.items()
+        if not plain.keys().isdisjoint(usual)
+    }
+
+
+def check_matrix_frame(X: Any, subject: str) -> None:
+    """Refuse a data frame with one row per event where a matrix of users x items is wanted; let all else pass.
+
+    Such a frame has a column that is not numeric, or the usual names of both a column of users and one of items.
+
+    Raises
+    ------
+    TypeError
+        `X` is a frame of events, or a lazy frame.
+    """
+    frame = nw.from_native(X, pass_through=True)
+    if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
+        return
+    expected = f"{subject}: expected Interactions or a matrix of users x items, got"
+    schema = frame.collect_schema()
+    for name, dtype in schema.items():
+        # Unknown is what narwhals makes of a sparse column.
+        if dtype.is_numeric() or isinstance(dtype, (nw.Boolean, nw.Unknown)):
+            continue
+        if isinstance(dtype, nw.Object) and isinstance(frame, nw.DataFrame) and _holds_numbers(frame.get_column(name)):
+            continue
+        raise TypeError(
+            f"{expected} a data frame whose column {name!r} holds {dtype}; if it has one row per event, "
+            "build Interactions.from_frame(df, user=..., item=...)"
+        )
+    usual = usual_columns(schema)
+    if {"user", "item"} <= usual.keys():
+        user, item = usual["user"], usual["item"]
+        raise TypeError(
+            f"{expected} a data frame with the columns {user!r} and {item!r}; if it has one row per event, build "
+            f"Interactions.from_frame(df, user={user!r}, item={item!r}); if each column is an item, give df.to_numpy()"
+        )
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(f"{expected} a lazy frame; collect it first")
+
+
+def _holds_numbers(series: nw.Series[Any]) -> bool:
+    first = next((cell for cell in series.to_list() if not is_null(cell)), 0)
+    return isinstance(first, numbers.Number)
 
 
 def make_frame(columns: Mapping[str, npt.NDArray[Any]], subject: str, library: str | None = None) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
@@ -15,12 +16,12 @@ from sklearn.utils import check_array
 from likewise._validation import check_choice, check_float, check_int, check_rows
 
 from ._events import Duplicates, EventLog, merge_events, merge_sorted, offsets_of
-from ._frames import FrameTable, make_frame
+from ._frames import FrameTable, check_matrix_frame, make_frame
 from ._time import TimeUnit, as_timestamps
 from .csr import CSR, coordinate_order, read_only
 from .ids import IdMap, RowNumbers
 
-__all__ = ["Aligned", "Events", "Interactions", "as_interactions"]
+__all__ = ["Aligned", "Events", "Interactions", "as_interactions", "check_matrix_like"]
 
 _DUPLICATES = ("sum", "last", "error")
 
@@ -893,13 +894,38 @@ class Interactions:
         return theirs.find(mine.labels, subject, name)
 
 
+def check_matrix_like(X: Any, subject: str) -> None:
+    """Refuse what by its kind is no matrix of users x items, with the way out; `as_interactions` asks first of all.
+
+    Raises
+    ------
+    TypeError
+        `X` is a data frame with one row per event, a file name, a mapping, an array of strings, or no array at all.
+    """
+    if isinstance(X, (Interactions, CSR)) or sp.issparse(X):
+        return
+    expected = f"{subject}: expected Interactions or a matrix of users x items, got"
+    kind = type(X).__name__
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError(f"{expected} a file name ({kind}); read it by likewise.data.read_csv or read_parquet")
+    if isinstance(X, Mapping):
+        raise TypeError(f"{expected} a mapping ({kind}); build Interactions.from_arrays(users, items) of its columns")
+    check_matrix_frame(X, subject)
+    if not isinstance(X, Sequence) and not hasattr(X, "__array__"):
+        raise TypeError(f"{expected} {kind}")
+    dtype = np.asarray(X).dtype if isinstance(X, (list, tuple)) else getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "SUTV":
+        what = "records" if dtype.kind == "V" else "strings"
+        raise TypeError(f"{expected} an array of {what}; build Interactions.from_arrays(users, items) of its columns")
+
+
 def as_interactions(X: Any, subject: str, *, allow_negative: bool = False) -> Interactions:
     """Return what an estimator was given as `Interactions`, or say what is wrong with it.
 
     Parameters
     ----------
     X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
-        Of a dense array the entries that are not zero are stored.
+        Of a dense array, or a data frame with a column for each item, the entries that are not zero are stored.
     subject : str
         What an error names first, as the class name of the estimator.
     allow_negative : bool, default=False
@@ -913,18 +939,22 @@ def as_interactions(X: Any, subject: str, *, allow_negative: bool = False) -> In
     Raises
     ------
     TypeError
-        `X` is not of numbers.
+        `X` is not of numbers, or what `check_matrix_like` refuses.
     ValueError
         `X` is complex, not two-dimensional, or without rows or columns, or a value is NaN, infinite or (unless
         `allow_negative`) negative; the message says where the first one is.
     """
+    check_matrix_like(X, subject)
     if isinstance(X, Interactions):
         data = X
     elif sp.issparse(X) or isinstance(X, CSR):
         data = Interactions.from_csr(X, subject=subject)
     else:
-        dense = check_array(X, ensure_all_finite=False, estimator=subject, input_name="X")
-        data = Interactions.from_csr(sp.coo_array(_check_numeric(dense, subject)), subject=subject)
+        # Sparse is what scikit-learn makes of a frame of sparse columns.
+        array = check_array(X, accept_sparse=True, ensure_all_finite=False, estimator=subject, input_name="X")
+        if not sp.issparse(array):
+            array = sp.coo_array(_check_numeric(array, subject))
+        data = Interactions.from_csr(array, subject=subject)
     for n, what in zip(data.shape, ("sample", "feature"), strict=True):
         if n == 0:
             # The words of scikit-learn, which its estimator checks look for.

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._events import Duplicates
-from ._frames import FrameLibrary, FrameTable, frame_library
+from ._frames import FrameLibrary, FrameTable, frame_library, usual_columns
 from ._time import TimeUnit, as_timestamps
 from .interactions import Interactions
 
@@ -27,57 +27,6 @@ __all__ = ["read_csv", "read_movielens", "read_parquet"]
 _logger = logging.getLogger(__name__)
 
 _AUTO = "auto"
-
-# What columns are usually called, without case, spaces and punctuation; the first name that is there wins.
-_USUAL_NAMES = {
-    "user": (
-        *("user", "userid", "uid", "username", "customer", "customerid", "member", "memberid", "visitor", "visitorid"),
-        *("account", "accountid", "client", "clientid", "reviewer", "reviewerid"),
-    ),
-    "item": (
-        *(
-            "item",
-            "itemid",
-            "iid",
-            "product",
-            "productid",
-            "movie",
-            "movieid",
-            "artist",
-            "artistid",
-            "track",
-            "trackid",
-        ),
-        *("song", "songid", "book", "bookid", "article", "articleid", "sku", "asin", "isbn", "stockcode", "parentasin"),
-    ),
-    "value": (
-        "value",
-        "rating",
-        "score",
-        "stars",
-        "weight",
-        "quantity",
-        "qty",
-        "count",
-        "plays",
-        "playcount",
-        "clicks",
-    ),
-    "timestamp": (
-        *(
-            "timestamp",
-            "ts",
-            "time",
-            "datetime",
-            "date",
-            "created",
-            "createdat",
-            "eventtime",
-            "invoicedate",
-            "unixtime",
-        ),
-    ),
-}
 
 _SEPARATORS = (",", "\t", ";", "|")
 
@@ -275,11 +224,11 @@ def _find_columns(
     subject: str, names: list[str], user: str, item: str, value: str | None, timestamp: str | None
 ) -> dict[str, Any]:
     """Return the column of each role; None for a value or timestamp that is not wanted or not there."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in reversed(names)}
+    usual = usual_columns(names)
     found: dict[str, str | None] = {}
     for role, column in {"user": user, "item": item, "value": value, "timestamp": timestamp}.items():
         if column == _AUTO and column not in names:
-            found[role] = next((plain[usual] for usual in _USUAL_NAMES[role] if usual in plain), None)
+            found[role] = usual.get(role)
         else:
             found[role] = column
         if found[role] is None and role in ("user", "item"):

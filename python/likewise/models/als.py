@@ -337,7 +337,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         Parameters
         ----------
         X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
-            Values count as confidence; negative ones are dislikes. Of a dense array, the entries that are not zero.
+            Values count as confidence; negative ones are dislikes. Of a dense array, or a data frame with a column for
+            each item, the entries that are not zero. Of one with a row for each event make `Interactions.from_frame`.
         y : None
             Ignored; there for scikit-learn.
 
@@ -347,6 +348,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
 
         Raises
         ------
+        TypeError
+            If X is no matrix but a data frame of events, a file name, or no array at all.
         ValueError
             If a parameter is out of range, or X is empty or holds NaN or infinite values; the message says where.
         """

@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_feature_names, check_is_fitted
 from likewise._backend import Backend, get_backend
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
+from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
 from likewise.retrieval import mean_ndcg, top_k
 
@@ -124,7 +125,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         Parameters
         ----------
         X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
-            Of a dense array the entries that are not zero are interactions.
+            Of a dense array, or a data frame with a column for each item, the entries that are not zero are
+            interactions. Of a data frame with a row for each event make `Interactions.from_frame` first.
         y : None
             Ignored; there for scikit-learn.
 
@@ -134,6 +136,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
         Raises
         ------
+        TypeError
+            If X is no matrix: a data frame of events (it has a column that is not numeric, or columns with usual names
+            of both users and items), a file name, or no array at all; the message says what builds interactions of it.
         ValueError
             If a parameter is out of range, or X is empty, holds NaN, infinite or (where the model cannot use them)
             negative values; the message says where.
@@ -181,14 +186,16 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def _histories(self, X: Any, subject: str) -> Interactions:
         """`X` with this model's items as columns, for users whom the model need not know."""
         check_is_fitted(self)
+        check_matrix_like(X, subject)  # before its columns' names are compared with those of fit
         _check_feature_names(self, X, reset=False)
         data = as_interactions(X, subject, allow_negative=self._allows_negative)
         return data.with_items_of(self.interactions_, subject)
 
     def _joined(self, X: Any) -> tuple[Interactions, Interactions]:
         """What `partial_fit` is given, checked, and its union with what is known; with times if both have them."""
-        _check_feature_names(self, X, reset=False)
         subject, known = type(self).__name__, self.interactions_
+        check_matrix_like(X, subject)
+        _check_feature_names(self, X, reset=False)
         new = as_interactions(X, subject, allow_negative=self._allows_negative)
         timed = known.timestamps is not None and new.timestamps is not None
         if not timed or known.timestamp_unit != new.timestamp_unit:
