@@ -128,6 +128,23 @@ def test_cgroup_quota_without_membership(tmp_path):
     assert _backend._cgroup_quota(tmp_path, tmp_path / "missing") == 2.5
 
 
+def test_cgroup_quota_is_read_once(tmp_path):
+    (tmp_path / "cpu.max").write_text("200000 100000")
+    assert _backend._cgroup_quota(tmp_path, tmp_path / "missing") == 2.0
+    (tmp_path / "cpu.max").write_text("400000 100000")
+    assert _backend._cgroup_quota(tmp_path, tmp_path / "missing") == 2.0
+
+
+@pytest.mark.usefixtures("four_cpus")
+def test_get_backend_follows_the_environment(monkeypatch):
+    assert get_backend().context.n_threads == 4
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert get_backend().context.n_threads == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert get_backend().context.n_threads == 1
+
+
 # ---- contexts and instruction sets ---------------------------------------------------------------------------------
 
 

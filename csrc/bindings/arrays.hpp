@@ -36,21 +36,22 @@ class CsrArrays {
 template <class T>
 py::array as_array(py::handle object, int n_dims) {
   using Value = std::remove_const_t<T>;
-  const std::string dtype = py::str(py::dtype::of<Value>());
+  // Named in errors only: NumPy takes microseconds to spell a dtype.
+  const auto dtype = [] { return std::string(py::str(py::dtype::of<Value>())); };
   if (!py::isinstance<py::array>(object)) {
-    throw py::type_error("expected a " + dtype + " array, got " + std::string(py::str(py::type::of(object))));
+    throw py::type_error("expected a " + dtype() + " array, got " + std::string(py::str(py::type::of(object))));
   }
   auto array = py::reinterpret_borrow<py::array>(object);
   if (!py::isinstance<py::array_t<Value>>(array)) {
-    throw py::type_error("expected a " + dtype + " array, got one of " + std::string(py::str(array.dtype())));
+    throw py::type_error("expected a " + dtype() + " array, got one of " + std::string(py::str(array.dtype())));
   }
   if (array.ndim() != n_dims) {
     throw py::type_error("expected " + std::to_string(n_dims) + " dimensions, got " + std::to_string(array.ndim()));
   }
   constexpr int kWanted = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
   if ((array.flags() & kWanted) != kWanted)
-    throw py::type_error("expected a C-contiguous, aligned " + dtype + " array");
-  if (!std::is_const_v<T> && !array.writeable()) throw py::type_error("expected a writable " + dtype + " array");
+    throw py::type_error("expected a C-contiguous, aligned " + dtype() + " array");
+  if (!std::is_const_v<T> && !array.writeable()) throw py::type_error("expected a writable " + dtype() + " array");
   return array;
 }
 

@@ -7,6 +7,7 @@ a silent run elsewhere.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import math
 import os
@@ -40,7 +41,12 @@ _ALIGNMENT = 64
 
 
 def available_cpus() -> int:
-    """Number of CPUs this process may use: affinity, cgroup quota and ``OMP_NUM_THREADS`` respected."""
+    """Number of CPUs this process may use: affinity, cgroup quota and ``OMP_NUM_THREADS`` respected.
+
+    Affinity and environment are looked at on every call. The quota is read once in the life of a process: its files
+    take longer than a kernel call for one user, and a container that is given another one while it runs says so to
+    `n_jobs`.
+    """
     try:
         n_cpus = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
@@ -54,6 +60,7 @@ def available_cpus() -> int:
     return n_cpus
 
 
+@lru_cache(maxsize=1)
 def _cgroup_quota(mount: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float | None:
     """CPUs that the control groups of this process grant (version 2, else 1), or None without a limit."""
     quotas = []
@@ -130,10 +137,9 @@ class Backend:
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """An uninitialized C-contiguous array on a 64-byte boundary."""
         dtype = np.dtype(dtype)
-        n_bytes = math.prod(shape) * dtype.itemsize
-        buffer = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
-        offset = -buffer.ctypes.data % _ALIGNMENT
-        return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
+        buffer = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNMENT, dtype=np.uint8)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(buffer.data))  # a fifth of the time of buffer.ctypes.data
+        return np.ndarray(shape, dtype, buffer, -address % _ALIGNMENT)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """Zeros in an array like that of `empty`."""
@@ -275,6 +281,12 @@ def check_device(device: Any, subject: str = "device") -> str:
     raise ValueError(f"{subject}: device must be 'cpu', 'cuda' or 'cuda:N', got {device!r}")
 
 
+@lru_cache
+def _cpu_backend(n_threads: int) -> Backend:
+    """Backend of the CPU, which holds nothing that a call changes; one a number of threads is enough."""
+    return Backend(n_threads)
+
+
 def get_backend(device: str = "cpu", n_jobs: int | None = None, subject: str = "get_backend") -> Backend:
     """Backend of `device` with up to `n_jobs` threads (None: every CPU at hand); CUDA starts no threads.
 
@@ -287,7 +299,7 @@ def get_backend(device: str = "cpu", n_jobs: int | None = None, subject: str = "
     """
     n_threads = resolve_n_jobs(n_jobs, subject)
     if check_device(device, subject) == "cpu":
-        return Backend(n_threads)
+        return _cpu_backend(n_threads)
     index = int(device.partition(":")[2] or 0)
     if (status := cuda_status(index)) != "available":
         raise BackendUnavailableError(f"{subject}: device={device!r} cannot be used: {status}. Use device='cpu'.")

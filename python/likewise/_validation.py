@@ -97,11 +97,12 @@ def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray
         raise TypeError(f"{subject}: {name} must be integers, got {array.dtype}")
     if array.ndim > 1:
         raise ValueError(f"{subject}: {name} must be one number or a one-dimensional array, got shape {array.shape}")
-    array = np.atleast_1d(array)
-    if n is not None and array.size and not (array.min() >= 0 and array.max() < n):
-        first = array[np.argmax((array < 0) | (array >= n))]
+    given = array.reshape(-1).astype(np.int64, copy=False)
+    # Seen as unsigned, a negative number is greater than any n: one pass finds what is outside on either side.
+    if n is not None and given.size and given.view(np.uint64).max() >= n:
+        first = array.reshape(-1)[np.argmax((given < 0) | (given >= n))]
         raise IndexError(f"{subject}: {name} {first} is outside [0, {n})")
-    return array.astype(np.int64, copy=False)
+    return given
 
 
 def is_null(value: Any) -> bool:

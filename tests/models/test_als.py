@@ -607,6 +607,14 @@ def test_fold_in_is_transform_of_one_row(data, factors):
     assert_array_equal(model.fold_in([]), np.zeros(factors, np.float32))
 
 
+def test_fold_in_follows_parameters_set_after_the_fit(data):
+    model = _model(regularization=0.1).fit(data)
+    before = model.fold_in([4, 2])
+    model.set_params(regularization=50.0, n_jobs=1)
+    assert np.linalg.norm(model.fold_in([4, 2])) < 0.5 * np.linalg.norm(before)
+    assert_array_equal(model.set_params(regularization=0.1, n_jobs=2).fold_in([4, 2]), before)
+
+
 def test_fold_in_speaks_ids():
     data = lw.Interactions.from_arrays(["a", "a", "b"], ["x", "y", "z"])
     model = _model(factors=2).fit(data)

@@ -18,6 +18,8 @@ Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 
+_DTYPES = (("indptr", np.dtype(np.int64)), ("indices", np.dtype(np.int32)), ("values", np.dtype(np.float32)))
+
 # Row and column ids are int32, so a side has at most 2**31 - 1 of them.
 _MAX_SIDE = 2**31 - 1
 
@@ -71,22 +73,18 @@ class CSR:
 
     def __post_init__(self) -> None:
         n_rows, n_cols = check_shape("CSR", self.shape)
-        expected = (("indptr", np.int64), ("indices", np.int32), ("values", np.float32))
-        for name, dtype in expected:
+        for name, dtype in _DTYPES:
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
-                raise TypeError(
-                    f"CSR: {name} must be a one-dimensional {np.dtype(dtype).name} array, got {_kind(array)}"
-                )
+                raise TypeError(f"CSR: {name} must be a one-dimensional {dtype.name} array, got {_kind(array)}")
             object.__setattr__(self, name, read_only(array))
-        if self.indptr.size != n_rows + 1:
-            raise ValueError(f"CSR: indptr must have n_rows + 1 = {n_rows + 1} entries, got {self.indptr.size}")
-        if self.indices.size != self.values.size:
-            raise ValueError(f"CSR: {self.indices.size} indices but {self.values.size} values")
-        if self.indptr[0] != 0 or self.indptr[-1] != self.indices.size:
-            raise ValueError(
-                f"CSR: indptr must run from 0 to {self.indices.size}, got {self.indptr[0]} to {self.indptr[-1]}"
-            )
+        indptr, nnz = self.indptr, self.indices.size
+        if indptr.size != n_rows + 1:
+            raise ValueError(f"CSR: indptr must have n_rows + 1 = {n_rows + 1} entries, got {indptr.size}")
+        if nnz != self.values.size:
+            raise ValueError(f"CSR: {nnz} indices but {self.values.size} values")
+        if indptr[0] != 0 or indptr[-1] != nnz:
+            raise ValueError(f"CSR: indptr must run from 0 to {nnz}, got {indptr[0]} to {indptr[-1]}")
         object.__setattr__(self, "shape", (n_rows, n_cols))
 
     @classmethod
@@ -316,17 +314,18 @@ class CSR:
 
 def check_shape(subject: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return ``(n_rows, n_cols)`` as Python ints, each below 2**31."""
-    n_rows, n_cols = (int(side) for side in shape)
-    for name, side in (("n_rows", n_rows), ("n_cols", n_cols)):
-        if not 0 <= side <= _MAX_SIDE:
-            raise ValueError(f"{subject}: {name} must be in [0, 2**31), since ids are int32, got {side}")
+    n_rows, n_cols = shape
+    n_rows, n_cols = int(n_rows), int(n_cols)
+    if not (0 <= n_rows <= _MAX_SIDE and 0 <= n_cols <= _MAX_SIDE):
+        name, side = ("n_cols", n_cols) if 0 <= n_rows <= _MAX_SIDE else ("n_rows", n_rows)
+        raise ValueError(f"{subject}: {name} must be in [0, 2**31), since ids are int32, got {side}")
     return n_rows, n_cols
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a C-contiguous view that refuses writing; the array itself keeps its flag."""
     view: npt.NDArray[Any] = np.ascontiguousarray(array)[:]
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
@@ -553,19 +552,14 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         ValueError
             If an item stands twice, or there are not as many finite values as items.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         rows = self.interactions_.item_index(items, "fold_in")
-        given = np.ones(rows.size, np.float32) if values is None else np.asarray(values)
-        if given.dtype.kind not in "buif":
-            raise TypeError(f"fold_in: values must be real numbers, got dtype {given.dtype}")
-        weights = given.astype(np.float32)
-        if weights.shape != rows.shape or not np.isfinite(weights).all():
-            raise ValueError(f"fold_in: values must be {rows.size} finite numbers, one an item")
-        order = np.argsort(rows, kind="stable")  # a CSR row, not a ranking
-        rows = rows[order]
+        weights = np.ones(rows.size, np.float32) if values is None else _as_weights(values, rows.size)
+        order = rows.argsort(kind="stable")  # a CSR row, not a ranking
+        rows, weights = rows[order], weights[order]
         if (rows[1:] == rows[:-1]).any():
             raise ValueError("fold_in: each item may stand once; sum its values")
-        history = CSR(np.array([0, rows.size]), rows.astype(np.int32), weights[order], (1, self.n_items_))
+        history = CSR(np.array([0, rows.size]), rows.astype(np.int32), weights, (1, self.n_items_))
         vector: Float32Array = self._fold_in(history)[0]
         return vector
 
@@ -600,7 +594,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         ValueError
             If there is more than one of either, or `k` is below 1.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         k = check_int("explain", "k", k, minimum=1)
         users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
         if users.size != 1 or items.size != 1:
@@ -646,6 +640,17 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         self._eigenvalues = self._checked(arrays["eigenvalues"], (n_factors,))
         self.n_iter_ = int(self._checked(arrays["n_iter"], (1,), np.int64)[0])
         self.loss_history_, self.validation_history_ = [], []
+
+
+def _as_weights(values: Any, n: int) -> Float32Array:
+    """The values of `n` items of a session, for `fold_in`."""
+    given = np.asarray(values)
+    if given.dtype.kind not in "buif":
+        raise TypeError(f"fold_in: values must be real numbers, got dtype {given.dtype}")
+    weights: Float32Array = given.astype(np.float32)
+    if weights.shape != (n,) or not np.isfinite(weights).all():
+        raise ValueError(f"fold_in: values must be {n} finite numbers, one an item")
+    return weights
 
 
 def _copy_known(old_map: IdMap, old: Float32Array, new_map: IdMap, new: Float32Array) -> None:
