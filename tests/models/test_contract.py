@@ -108,6 +108,18 @@ def _works_on(model, name):
     return not (isinstance(model, lw.Popularity) and name.startswith("similar"))
 
 
+def _knows_taste(model):
+    """Whether the model ranks by what it knows of a user, and so for nobody of whom it knows nothing."""
+    return not isinstance(model, lw.Popularity)
+
+
+def _candidates(model, dense, user, exclude_seen=True):
+    """Items that a user of the fitted ones may get."""
+    if _knows_taste(model) and not dense[user].any():
+        return np.empty(0, int)
+    return np.flatnonzero(dense.any(axis=0) & ~((dense[user] > 0) & exclude_seen))
+
+
 # ---- fit -----------------------------------------------------------------------------------------------------------
 
 
@@ -245,7 +257,8 @@ def test_fit_refuses_what_is_not_interactions(model, dense, make, error, message
 def test_fit_refuses_negative_values_or_uses_them(model, dense, make):
     given = make(_with(dense, -2))
     if isinstance(model, lw.ImplicitALS):
-        assert np.isfinite(model.fit(given).recommend(k=3).scores).all()
+        known = np.delete(np.arange(N_USERS), EMPTY_USER)
+        assert np.isfinite(model.fit(given).recommend(known, k=3).scores).all()
         return
     with pytest.raises(
         ValueError, match=r"^Popularity: Negative values in data are not allowed, got -2.0 at \(3, 4\)$"
@@ -277,11 +290,16 @@ def test_fit_gives_the_same_every_time(model, matrix):
 
 
 def test_fit_takes_users_and_items_without_interactions(model, matrix):
-    """Nobody is recommended an item by a score that is no number; who has nothing gets something all the same."""
-    recommendations = model.fit(matrix).recommend(k=5)
-    assert np.isfinite(recommendations.scores).all()
-    assert (recommendations.items >= 0).all()
-    assert len(set(recommendations.items[EMPTY_USER])) == 5
+    """Who has nothing gets what anybody gets, or nothing; to the others it makes no difference."""
+    items, scores = model.fit(matrix).recommend(k=5)
+    known = np.delete(np.arange(N_USERS), EMPTY_USER)
+    assert np.isfinite(scores[known]).all()
+    assert (items[known] >= 0).all()
+    if _knows_taste(model):
+        assert_array_equal(items[EMPTY_USER], -1)
+        assert_array_equal(scores[EMPTY_USER], -np.inf)
+    else:
+        assert len(set(items[EMPTY_USER])) == 5
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 20), (20, 1)], ids=str)
@@ -408,23 +426,84 @@ def test_recommend_for_nobody_is_empty(model, dense, kind):
 
 
 def test_recommend_orders_by_score(model, matrix):
-    scores = model.fit(matrix).recommend(k=N_ITEMS + 5, exclude_seen=False).scores
-    assert (np.diff(scores[:, :N_ITEMS], axis=1) <= 0).all()
+    items, scores = model.fit(matrix).recommend(k=N_ITEMS + 5, exclude_seen=False)
+    for row, row_scores in zip(items, scores, strict=True):
+        assert (np.diff(row_scores[row >= 0]) <= 0).all()
+        assert (np.diff(row < 0) >= 0).all()
 
 
 def test_recommend_leaves_out_what_was_seen(model, dense):
     recommendations = model.fit(dense).recommend(k=N_ITEMS)
     for user, (items, scores) in enumerate(zip(*recommendations, strict=True)):
-        unseen = np.flatnonzero(dense[user] == 0)
-        assert_array_equal(np.sort(items[: unseen.size]), unseen)
-        assert_array_equal(items[unseen.size :], -1)
-        assert_array_equal(scores[unseen.size :], -np.inf)
-        assert np.isfinite(scores[: unseen.size]).all()
+        candidates = _candidates(model, dense, user)
+        assert_array_equal(np.sort(items[: candidates.size]), candidates)
+        assert_array_equal(items[candidates.size :], -1)
+        assert_array_equal(scores[candidates.size :], -np.inf)
+        assert np.isfinite(scores[: candidates.size]).all()
 
 
 def test_recommend_gives_seen_items_where_asked_to(model, dense):
     items = model.fit(dense).recommend(k=N_ITEMS, exclude_seen=False).items
-    assert_array_equal(np.sort(items, axis=1), np.broadcast_to(np.arange(N_ITEMS), items.shape))
+    for user, row in enumerate(items):
+        assert_array_equal(np.sort(row[row >= 0]), _candidates(model, dense, user, exclude_seen=False))
+
+
+def test_nobody_gets_an_item_of_which_nothing_is_known_unasked(model, dense, tmp_path):
+    """Its score says nothing, and would rank it above what the model knows to fit badly."""
+    users = np.delete(np.arange(N_USERS), EMPTY_USER)
+    model.fit(dense).save(tmp_path / "model")
+    for each in (model, lw.load(tmp_path / "model"), copy.copy(model)):
+        for options in ({}, {"exclude_seen": False}, {"interactions": dense}, {"exclude": [0]}):
+            assert EMPTY_ITEM not in each.recommend(k=N_ITEMS, **options).items
+        asked = each.recommend(users, k=3, items=[EMPTY_ITEM, 3], exclude_seen=False).items
+        assert_array_equal(np.sort(asked, axis=1), np.broadcast_to([-1, 3, EMPTY_ITEM], asked.shape))
+    model.partial_fit(np.pad(dense, ((0, 0), (0, 1))))  # one more item that nobody has
+    assert not np.isin([EMPTY_ITEM, N_ITEMS], model.recommend(k=N_ITEMS + 1).items).any()
+    new = np.zeros((N_USERS, N_ITEMS + 1))
+    new[3, EMPTY_ITEM] = 1
+    model.partial_fit(new)
+    assert EMPTY_ITEM in model.recommend(0, k=N_ITEMS + 1).items
+    assert N_ITEMS not in model.recommend(0, k=N_ITEMS + 1).items
+
+
+def test_a_history_of_which_nothing_is_known(model, dense):
+    """Empty, of unknown items alone, or of items that nobody had in the fit."""
+    model.fit(_interactions("string", dense))
+    nobody_has = _item_ids("string")[EMPTY_ITEM]
+    histories = lw.Interactions.from_arrays(
+        ["ann", "bob", "cat"],
+        ["never seen", nobody_has, _item_ids("string")[3]],
+        user_ids=["ann", "bob", "cat", "dan"],
+    )
+    items, scores = model.recommend(k=N_ITEMS, interactions=histories)
+    filled = scores > -np.inf
+    if _knows_taste(model):
+        assert_array_equal(filled.sum(axis=1), [0, 0, N_ITEMS - 2, 0])
+        assert all(item is None for item in items[~filled])
+        first = model.predict(histories)
+        assert [item is None for item in first] == [True, True, False, True]
+        assert_array_equal(
+            model.recommend(["ann", "dan"], 2, items=[nobody_has], interactions=histories).scores, -np.inf
+        )
+    else:
+        assert_array_equal(filled.sum(axis=1), [N_ITEMS - 1, N_ITEMS - 1, N_ITEMS - 2, N_ITEMS - 1])
+        assert_array_equal(items[0], items[3])
+
+
+def test_evaluate_gives_nothing_for_what_is_not_known(model, dense):
+    """A user and an item that are new in test: neither a lucky hit nor left out of the mean."""
+    model.fit(dense)
+    test = np.zeros_like(dense)
+    test[[0, 1], EMPTY_ITEM] = 1  # nobody gets it
+    test[EMPTY_USER, [0, 1, 2]] = 1
+    result = lw.evaluate(model, dense, test, metrics=[f"recall@{N_ITEMS}", "auc"])
+    assert_array_equal(result.users, [0, 1, EMPTY_USER])
+    recall, auc = result.per_user[f"recall@{N_ITEMS}"], result.per_user["auc"]
+    assert_array_equal(recall, [0, 0, 0 if _knows_taste(model) else 1])
+    assert_array_equal(auc[:2], 0)  # below every other item
+    if _knows_taste(model):
+        n_others = N_ITEMS - 3
+        assert auc[2] == pytest.approx((n_others - 1 + 2) / 2 / n_others)  # level with all, but above the empty item
 
 
 def test_recommend_leaves_empty_slots_rather_than_inventing_items(model, dense, kind):
@@ -443,9 +522,10 @@ def test_recommend_leaves_empty_slots_rather_than_inventing_items(model, dense, 
 
 def test_recommend_keeps_to_the_items_allowed(model, dense, kind):
     model.fit(_interactions(kind, dense))
-    every = model.recommend(k=N_ITEMS, exclude_seen=False)
-    allowed = _item_ids(kind)[[3, EMPTY_ITEM, 11, 3]]
-    given = model.recommend(k=5, items=allowed, exclude_seen=False)
+    users = np.delete(_user_ids(kind), EMPTY_USER)
+    every = model.recommend(users, k=N_ITEMS, exclude_seen=False)
+    allowed = _item_ids(kind)[[3, 15, 11, 3]]
+    given = model.recommend(users, k=5, items=allowed, exclude_seen=False)
     for row, (items, scores) in enumerate(zip(*given, strict=True)):
         keep = np.isin(every.items[row].astype(str), allowed.astype(str))
         assert_array_equal(items[:3], every.items[row][keep])
@@ -467,7 +547,8 @@ def test_recommend_leaves_out_the_items_excluded(model, dense, kind):
 
 def test_recommend_takes_allowed_and_excluded_items_together(model, matrix):
     model.fit(matrix)
-    items = model.recommend(k=3, items=[1, 2, 3], exclude=[2], exclude_seen=False).items
+    users = np.delete(np.arange(N_USERS), EMPTY_USER)
+    items = model.recommend(users, k=3, items=[1, 2, 3], exclude=[2], exclude_seen=False).items
     assert_array_equal(np.sort(items, axis=1), np.broadcast_to([-1, 1, 3], items.shape))
     assert_array_equal(model.recommend(k=3, items=[], exclude_seen=False).items, -1)
     assert_array_equal(model.recommend(k=3, exclude=[]).items, model.recommend(k=3).items)
@@ -481,7 +562,7 @@ def test_recommend_for_histories_knows_their_users_and_the_models_items(model, d
     given = model.recommend(k=N_ITEMS, interactions=histories)
     assert_array_equal(given.users, ["yan", "zoe"])
     filled = given.scores > -np.inf
-    assert_array_equal(filled.sum(axis=1), [N_ITEMS - 3, N_ITEMS - 1])
+    assert_array_equal(filled.sum(axis=1), [N_ITEMS - 4, N_ITEMS - 2])  # without the empty item too
     assert not set(given.items[0]) & set(items[[0, 1, 2]])
     assert not set(given.items[1]) & {items[0]}
     alone = model.recommend("zoe", k=N_ITEMS, interactions=histories)
@@ -599,8 +680,9 @@ def test_evaluate_ranks_as_recommend_does(model, dense):
 
 def test_predict_scores_pairs_as_recommend_does(model, dense, kind):
     model.fit(_interactions(kind, dense))
-    recommendations = model.recommend(k=5)
-    users = np.repeat(_user_ids(kind), 5)
+    known = np.delete(_user_ids(kind), EMPTY_USER)
+    recommendations = model.recommend(known, k=5)
+    users = np.repeat(known, 5)
     scores = model.predict(users, recommendations.items.reshape(-1))
     assert scores.dtype == np.float32
     assert_allclose(scores, recommendations.scores.reshape(-1), rtol=1e-5, atol=1e-6)
@@ -742,7 +824,7 @@ def test_partial_fit_adds_interactions_users_and_items(model, dense, kind):
     assert model.partial_fit(new) is model
     n_users = N_USERS + (2 if kind == "row" else 1)  # by row number, user 30 comes along empty
     assert (model.n_users_, model.n_items_, model.n_features_in_) == (n_users, N_ITEMS + 1, N_ITEMS + 1)
-    assert np.isfinite(model.recommend(k=3).scores).all()
+    assert np.isfinite(model.recommend([new_user, *users[:3]], k=3).scores).all()
     assert new_item not in model.recommend(users[3], k=N_ITEMS + 1).items.tolist()
     assert not {new_item, items[5]} & set(model.recommend(new_user, k=N_ITEMS + 1).items.tolist())
     assert new_item in model.recommend(users[0], k=N_ITEMS + 1).items.tolist()

@@ -65,7 +65,8 @@ def evaluate(
     """Measure how well a fitted model ranks what users did next.
 
     For each user all items are ranked, without those of the user's row of `train` (unless ``exclude_seen=False``),
-    and compared with the user's row of `test`. Relevant are the entries of `test` with a value above zero; with
+    and compared with the user's row of `test`. What the model would recommend to nobody, since it knows nothing of the
+    item or of the user, is a miss. Relevant are the entries of `test` with a value above zero; with
     `exclude_seen`, those that are in `train` too cannot be recommended and do not count as relevant.
 
     Parameters

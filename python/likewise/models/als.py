@@ -16,7 +16,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, IdMap, Interactions
 
-from .base import VectorRecommender, hide_items
+from .base import VectorRecommender, hide_items, zero_rows
 
 __all__ = ["Explanation", "ImplicitALS"]
 
@@ -168,9 +168,10 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     Attributes
     ----------
     user_factors_ : ndarray of shape (n_users, factors), float32
-        Users without interactions are zero.
+        Users without interactions are zero, and get nothing.
     item_factors_ : ndarray of shape (n_items, factors), float32
-        In the eigenbasis of their Gramian: its off-diagonal part is zero up to rounding.
+        In the eigenbasis of their Gramian: its off-diagonal part is zero up to rounding. Items without interactions are
+        zero; nobody gets them unasked.
     n_iter_ : int
         Iterations done.
     loss_history_ : list of float
@@ -214,6 +215,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     user_factors_: Float32Array
     item_factors_: Float32Array
     _eigenvalues: Float32Array  # of the items' Gramian, which is diagonal
+    _zero_items: npt.NDArray[np.int64]  # rows of item_factors_
     n_iter_: int
     loss_history_: list[float]
     validation_history_: list[float]
@@ -376,6 +378,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                 self.n_iter_ = iteration
                 loss = self._loss(solver, by_user) if self.compute_loss or self.tol > 0 else None
                 figures = {} if loss is None else {"loss": loss}
+                if callbacks or visible is not None:
+                    self._zero_items = zero_rows(self.item_factors_)
                 if visible is not None and hidden is not None:
                     ndcg = self._hidden_ndcg(visible, hidden, fold_in=False)
                     figures["ndcg"] = ndcg
@@ -397,6 +401,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         if best is not None:
             both[...] = best
         self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
+        self._zero_items = zero_rows(self.item_factors_)
 
     def _start(self, data: Interactions, previous: Interactions | None, backend: Backend) -> Float32Array:
         """Starting values: small normal numbers, or in a warm start what was learned of those already known.
@@ -491,6 +496,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         with self._all_or_nothing():
             self._set_interactions(joined)
             self.user_factors_, self.item_factors_, self._eigenvalues = users, items, eigenvalues
+            self._zero_items = zero_rows(items)
         return self
 
     def _solve_rows(
@@ -623,6 +629,9 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     def _item_vectors(self) -> Float32Array:
         return self.item_factors_
 
+    def _blank_items(self) -> npt.NDArray[np.int64]:
+        return self._zero_items
+
     # ------------------------------------------------------------------ files
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
@@ -638,6 +647,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         self.user_factors_ = self._checked(arrays["user_factors"], (self.n_users_, n_factors))
         self.item_factors_ = self._checked(arrays["item_factors"], (self.n_items_, n_factors))
         self._eigenvalues = self._checked(arrays["eigenvalues"], (n_factors,))
+        self._zero_items = zero_rows(self.item_factors_)
         self.n_iter_ = int(self._checked(arrays["n_iter"], (1,), np.int64)[0])
         self.loss_history_, self.validation_history_ = [], []
 

@@ -24,7 +24,7 @@ from likewise.retrieval import mean_ndcg, top_k
 from ._files import read_model_file, write_model_file
 from ._results import Recommendations, SimilarItems, SimilarUsers
 
-__all__ = ["Recommender", "VectorRecommender", "hide_items", "load"]
+__all__ = ["Recommender", "VectorRecommender", "hide_items", "load", "zero_rows"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -101,7 +101,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
     @abstractmethod
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
-        """Scores of every item for `rows`; shape (n, n_items)."""
+        """Scores of every item for `rows`, -inf for one that nobody gets; shape (n, n_items)."""
 
     @abstractmethod
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
@@ -225,6 +225,10 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     ) -> Recommendations:
         """Recommend the `k` best items to each user.
 
+        Items of which the model knows nothing, since nobody had them in the fit, go to nobody unless `items` names
+        them. Users of whom it knows nothing, since their history is empty or holds such items alone, get nothing from a
+        model of taste; `Popularity` serves them.
+
         Parameters
         ----------
         users : id or array-like of ids, default=None
@@ -237,7 +241,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             Histories to recommend for instead of those of `fit`, of users whom the model need not know; `users` then
             names users of it.
         items : array-like of ids, default=None
-            The only items to choose from.
+            The only items to choose from. None is every item that somebody had in the fit.
         exclude : array-like of ids, default=None
             Items that nobody gets.
 
@@ -245,7 +249,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         -------
         Recommendations
             ``items`` and ``scores`` of shape (n_users, k), or (k,) for one user id, best first, ties by smaller item
-            row. A slot without a candidate holds item -1 (None among string ids) and score ``-inf``.
+            row. A slot without a candidate holds item -1 (None among string and UUID ids) and score ``-inf``.
 
         Raises
         ------
@@ -289,7 +293,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         Returns
         -------
         ndarray of shape (n_pairs,), float32, or of shape (n,)
-            Scores; without `items` the first item of ``recommend(interactions=X)``, -1 (None) for who has them all.
+            Scores; without `items` the first item of ``recommend(interactions=X)``, -1 (None) where there is none.
 
         Raises
         ------
@@ -410,7 +414,11 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
 
 class VectorRecommender(Recommender):
-    """A model whose score is the inner product of a user's and an item's vector."""
+    """A model whose score is the inner product of a user's and an item's vector.
+
+    A vector of zeros says that nothing is known. Its scores are 0, which ranks above what is known to fit badly: such a
+    user therefore gets nothing, and nobody gets such an item unasked.
+    """
 
     @abstractmethod
     def _user_vectors(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
@@ -419,6 +427,10 @@ class VectorRecommender(Recommender):
     @abstractmethod
     def _item_vectors(self) -> Float32Array:
         """Vectors of every item; shape (n_items, d)."""
+
+    @abstractmethod
+    def _blank_items(self) -> Int64Array:
+        """Rows of the items whose vector is zero, in rising order; asked for in every ranking."""
 
     def _top_k(
         self,
@@ -430,9 +442,12 @@ class VectorRecommender(Recommender):
         deny: Int64Array | None,
         subject: str,
     ) -> tuple[Int32Array, Float32Array]:
-        return top_k(
+        vectors = self._user_vectors(histories, rows)
+        if allow is None and (blank := self._blank_items()).size:
+            deny = blank if deny is None else np.concatenate([blank, deny])
+        ids, scores = top_k(
             self._backend(),
-            self._user_vectors(histories, rows),
+            vectors,
             self._item_vectors(),
             k,
             exclude,
@@ -441,12 +456,15 @@ class VectorRecommender(Recommender):
             verbose=getattr(self, "verbose", False),
             subject=subject,
         )
+        _leave_empty(zero_rows(vectors), ids, scores)
+        return ids, scores
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         backend = self._backend()
         vectors = self._user_vectors(histories, rows)
         out: Float32Array = backend.empty((rows.size, self.n_items_))
         backend.kernels.multiply_transposed(backend.context, vectors, self._item_vectors(), out)
+        out[:, self._blank_items()] = -np.inf
         return out
 
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
@@ -524,6 +542,16 @@ def load(path: str | os.PathLike[str]) -> Recommender:
         return model_class._from_file(header, arrays)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"load: the file of this {name} is damaged ({error})") from error
+
+
+def zero_rows(vectors: Float32Array) -> Int64Array:
+    """Rows of `vectors` that hold nothing but zeros, in rising order."""
+    rows = np.flatnonzero(vectors[:, 0] == 0)  # few, and the rest is not read
+    return rows[~vectors[rows].any(axis=1)]
+
+
+def _leave_empty(rows: Int64Array, ids: Int32Array, scores: Float32Array) -> None:
+    ids[rows], scores[rows] = -1, -np.inf
 
 
 def _rows_of(matrix: CSR, rows: Int64Array) -> CSR:

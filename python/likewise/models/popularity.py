@@ -100,6 +100,9 @@ class Popularity(VectorRecommender):
     def _item_vectors(self) -> npt.NDArray[np.float32]:
         return self.popularity_[:, np.newaxis]
 
+    def _blank_items(self) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(self.popularity_ == 0)
+
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         return {"popularity": self.popularity_}
 

@@ -178,4 +178,6 @@ def _as_ids(subject: str, name: str, ids: npt.ArrayLike | None, n_items: int) ->
     if ids is None:
         return None
     rows = check_rows(subject, f"{name}: item", ids, n_items)
-    return np.unique(rows).astype(np.int32)
+    if not (rows[1:] > rows[:-1]).all():
+        rows = np.unique(rows)
+    return rows.astype(np.int32)
