@@ -415,6 +415,19 @@ def test_transpose_is_its_own_inverse(case):
         assert_array_equal(getattr(back, name), getattr(matrix, name))
 
 
+def test_transpose_shares_equal_values():
+    pattern = sp.random_array((40, 30), density=0.2, format="csr", rng=3)
+    for value in (1.0, 0.0, -2.5):
+        pattern.data[:] = value
+        matrix = CSR.from_scipy(pattern)
+        across = matrix.transpose()
+        check_invariants(across)
+        assert np.shares_memory(across.values, matrix.values)
+        assert_array_equal(across.to_scipy().toarray(), pattern.toarray().T)
+    pattern.data[-1] = 4.0
+    assert not np.shares_memory(CSR.from_scipy(pattern).transpose().values, pattern.data)
+
+
 @given(coordinates())
 def test_coordinate_order_is_the_stable_order(case):
     shape, rows, columns, _ = case

@@ -265,12 +265,18 @@ class CSR:
         return np.repeat(np.arange(self.n_rows, dtype=np.int32), self.row_counts())
 
     def transpose(self) -> CSR:
-        """Return the transpose, again by rows, in O(nnz + n_rows + n_cols)."""
-        columns = self.to_scipy().tocsc()
+        """Return the transpose, again by rows, in O(nnz + n_rows + n_cols).
+
+        Where all values are equal, as in data without ratings, the transpose shares them.
+        """
+        is_constant = _is_constant(self.values)
+        # Equal values need not move: a byte stands in for each, as scipy asks for something to carry along.
+        carried = np.zeros(self.nnz, dtype=np.int8) if is_constant else self.values
+        columns = _as_scipy(self.indptr, self.indices, carried, self.shape).tocsc()
         return CSR(
             columns.indptr.astype(np.int64, copy=False),
             columns.indices.astype(np.int32, copy=False),
-            columns.data,
+            self.values if is_constant else columns.data,
             self.shape[::-1],
         )
 
@@ -403,7 +409,13 @@ def _is_canonical(indptr: Int64Array, indices: Int32Array) -> bool:
     return True
 
 
-def _as_scipy(indptr: Int64Array, indices: Int32Array, values: Float32Array, shape: tuple[int, int]) -> sp.csr_array:
+def _is_constant(values: Float32Array) -> bool:
+    return all((values[start:stop] == values[0]).all() for start, stop in _blocks(values.size))
+
+
+def _as_scipy(
+    indptr: Int64Array, indices: Int32Array, values: npt.NDArray[Any], shape: tuple[int, int]
+) -> sp.csr_array:
     # scipy wants one dtype for offsets and ids: narrow the few offsets, or it would widen all the ids.
     offsets = indptr.astype(np.int32) if indptr[-1] <= _MAX_SIDE else indptr
     return sp.csr_array((values, indices, offsets), shape=shape, copy=False)

@@ -300,7 +300,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
 
     def _check_confidence(self, matrix: CSR) -> None:
         """Refuse confidences that float32 cannot carry through a product."""
-        largest = float(np.abs(matrix.values).max(initial=0))
+        values = matrix.values
+        largest = max(float(values.max(initial=0)), -float(values.min(initial=0)))  # no copy of the values is made
         if largest * self.alpha > _MAX_WEIGHT:
             raise ValueError(
                 f"{type(self).__name__}: alpha * |value| must be <= {_MAX_WEIGHT:g}, got {self.alpha:g} * {largest:g}; "
