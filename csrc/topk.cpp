@@ -22,6 +22,7 @@ using simd::kTileRows;
 
 using IdList = std::optional<std::span<const Id>>;
 using Exclusions = std::optional<CsrView<const float>>;
+using Scale = std::optional<std::span<const float>>;
 
 constexpr Offset kQueryBytes = Offset{256} << 10;   // a block of queries: a share of the second-level cache
 constexpr Offset kSelectorBytes = Offset{4} << 20;  // their buffers, of which only the ends are touched
@@ -129,10 +130,11 @@ Plan make_plan(int n_threads, Offset n, Offset n_candidates, Offset d, Offset k)
 class Scanner {
  public:
   Scanner(const simd::MicroKernels& micro, MatrixView<const float> queries, MatrixView<const float> items,
-          const Exclusions& exclude, const Candidates& candidates, const Plan& plan, Offset k)
+          const Scale& scale, const Exclusions& exclude, const Candidates& candidates, const Plan& plan, Offset k)
       : micro_(micro),
         queries_(queries),
         items_(items),
+        scale_(scale),
         exclude_(exclude),
         candidates_(candidates),
         group_(std::max(kTileCols, kPackedBytes / (4 * kTileCols * std::max<Offset>(1, items.n_cols)) * kTileCols)),
@@ -150,6 +152,7 @@ class Scanner {
       } else {
         pack_rows(micro_, items_, at, at + n, packed_.get());
       }
+      if (scale_) scale_packed(at, n);
       multiply_block(micro_, queries_.row(first), queries_.n_cols, last - first, packed_.get(), n, queries_.n_cols,
                      edge_.get(), [&](Offset row, Offset col, const float* tile, Offset rows, Offset cols) {
                        offer_tile(first, row, at + col, tile, rows, cols);
@@ -159,6 +162,19 @@ class Scanner {
   }
 
  private:
+  /// Multiplies packed candidates [at, at + n) by their scales.
+  void scale_packed(Offset at, Offset n) {
+    for (Offset col = 0; col < n; col += kTileCols) {
+      const Offset cols = std::min(kTileCols, n - col);
+      float factors[kTileCols] = {};
+      for (Offset j = 0; j < cols; ++j) factors[j] = (*scale_)[static_cast<std::size_t>(candidates_.id(at + col + j))];
+      float* packed = packed_.get() + col * items_.n_cols;
+      for (Offset p = 0; p < items_.n_cols; ++p) {
+        for (Offset j = 0; j < kTileCols; ++j) packed[p * kTileCols + j] *= factors[j];
+      }
+    }
+  }
+
   void offer_tile(Offset first, Offset row, Offset candidate, const float* tile, Offset rows, Offset cols) {
     std::uint32_t masks[kTileRows];
     if (!micro_.tile_above(tile, selectors_.thresholds() + row, masks)) return;
@@ -176,6 +192,7 @@ class Scanner {
 
   const simd::MicroKernels& micro_;
   MatrixView<const float> queries_, items_;
+  const Scale& scale_;
   const Exclusions& exclude_;
   const Candidates& candidates_;
   Offset group_;
@@ -194,10 +211,12 @@ std::span<float> row_span(MatrixView<float> matrix, Offset row) {
 }  // namespace
 
 void topk(const Context& ctx, MatrixView<const float> queries, MatrixView<const float> items,
-          std::optional<CsrView<const float>> exclude, std::optional<std::span<const Id>> allow,
-          std::optional<std::span<const Id>> deny, MatrixView<Id> ids, MatrixView<float> scores) {
+          std::optional<std::span<const float>> scale, std::optional<CsrView<const float>> exclude,
+          std::optional<std::span<const Id>> allow, std::optional<std::span<const Id>> deny, MatrixView<Id> ids,
+          MatrixView<float> scores) {
   constexpr const char* kName = "topk";
   check_equal(kName, "queries", queries.n_cols, "columns", "items", items.n_cols, "columns");
+  if (scale) check_equal(kName, "scale", static_cast<Offset>(scale->size()), "entries", "items", items.n_rows, "rows");
   check_arguments(kName, "queries", queries.n_rows, items.n_rows, exclude, allow, deny, ids, scores);
   if (queries.n_rows == 0) return;
   const Candidates candidates(items.n_rows, allow, deny);
@@ -209,7 +228,7 @@ void topk(const Context& ctx, MatrixView<const float> queries, MatrixView<const 
   std::vector<std::unique_ptr<Scanner>> scanners(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, plan.n_blocks * plan.n_ranges, 1, [&](Offset task, Offset, int worker) {
     auto& scanner = scanners[static_cast<std::size_t>(worker)];
-    if (!scanner) scanner = std::make_unique<Scanner>(*ctx.micro, queries, items, exclude, candidates, plan, k);
+    if (!scanner) scanner = std::make_unique<Scanner>(*ctx.micro, queries, items, scale, exclude, candidates, plan, k);
     const Offset first = task / plan.n_ranges * plan.block_rows, last = std::min(n, first + plan.block_rows);
     const Offset range = task % plan.n_ranges, begin = range * plan.range_size;
     SelectorBlock& best = scanner->scan(first, last, begin, std::min(candidates.size(), begin + plan.range_size));

@@ -65,6 +65,7 @@ def topk(
     ctx: Context,
     queries: Float32,
     items: Float32,
+    scale: Float32 | None,
     exclude: CSR | None,
     allow: Int32 | None,
     deny: Int32 | None,

@@ -14,11 +14,11 @@ from likewise._backend import Backend
 from likewise.data import CSR
 
 
-def topk(backend, queries, items, k, exclude=None, deny=None, allow=None):
+def topk(backend, queries, items, k, exclude=None, deny=None, allow=None, scale=None):
     ids, scores = backend.empty((len(queries), k), np.int32), backend.empty((len(queries), k))
     lists = [None if given is None else backend.asarray(given, np.int32) for given in (allow, deny)]
     excluded = None if exclude is None else backend.csr(exclude)
-    vectors = backend.asarray(queries), backend.asarray(items)
+    vectors = backend.asarray(queries), backend.asarray(items), None if scale is None else backend.asarray(scale)
     backend.kernels.topk(backend.context, *vectors, excluded, *lists, ids, scores)
     return backend.to_numpy(ids), backend.to_numpy(scores)
 
@@ -53,6 +53,17 @@ def test_topk_matches_reference_exactly_with_ties(backend, rng, d, k):
 def test_topk_matches_reference_at_every_edge_of_a_tile(backend, rng, n, n_items):
     queries, items = whole_numbers(rng, (n, 5)), whole_numbers(rng, (n_items, 5))
     assert_same(topk(backend, queries, items, 7), reference.top_k(queries @ items.T, 7))
+
+
+@pytest.mark.parametrize("allow", [None, [1, 2, 40, 41, 99]], ids=["all", "allow"])
+def test_topk_of_scaled_items_is_that_of_items_scaled_before(backend, rng, allow):
+    """Scores of 0 included: the whole numbers have items and scales of 0."""
+    queries, items = whole_numbers(rng, (37, 7)), whole_numbers(rng, (100, 7))
+    scale = rng.integers(-1, 4, 100).astype(np.float32) / 2
+    scaled = (scale[:, None] * items).astype(np.float32)
+    result = topk(backend, queries, items, 20, allow=allow, scale=scale)
+    assert_same(result, reference.top_k(queries @ scaled.T, 20, allow=allow))
+    assert_same(result, topk(backend, queries, scaled, 20, allow=allow))
 
 
 def test_topk_scores_are_close_to_float64(backend, rng):
@@ -218,6 +229,8 @@ def test_topk_refuses_wrong_shapes_and_lists(backend):
         topk(backend, queries, items, 1, CSR.from_arrays([0, 0], [], [], (1, 4)))
     with pytest.raises(ValueError, match="topk: exclude has 5 columns but the catalogue has 4 items"):
         topk(backend, queries, items, 1, CSR.from_arrays([0, 0, 0], [], [], (2, 5)))
+    with pytest.raises(ValueError, match="topk: scale has 3 entries but items has 4 rows"):
+        topk(backend, queries, items, 1, scale=np.ones(3))
     with pytest.raises(ValueError, match=r"topk: deny must rise strictly inside \[0, 4\), got 4"):
         topk(backend, queries, items, 1, deny=[4])
     with pytest.raises(ValueError, match=r"topk: allow must rise strictly inside \[0, 4\), got 1"):
@@ -237,6 +250,7 @@ def test_topk_refuses_wrong_dtypes(backend):
             backend.context,
             scores.astype(np.float64),
             scores,
+            None,
             None,
             None,
             None,

@@ -475,6 +475,9 @@ class VectorRecommender(Recommender):
     def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
         """Items whose vectors have the greatest cosine with those of `items`, which are left out themselves.
 
+        An item of which nothing is known, its vector being zero, is like no other: its slots are empty, and it is in
+        nobody's.
+
         Parameters
         ----------
         items : id or array-like of ids
@@ -506,12 +509,23 @@ class VectorRecommender(Recommender):
     def _nearest(
         self, vectors: Float32Array, rows: Int64Array, k: int, subject: str
     ) -> tuple[Int32Array, Float32Array]:
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        units = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+        scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         itself = CSR(
             np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, len(vectors))
         )
-        return top_k(self._backend(), units[rows], units, k, itself, subject=subject)
+        ids, scores = top_k(
+            self._backend(),
+            vectors[rows] * scale[rows, np.newaxis],
+            vectors,
+            k,
+            itself,
+            np.flatnonzero(lengths == 0),
+            scale=scale,
+            subject=subject,
+        )
+        _leave_empty(np.flatnonzero(lengths[rows] == 0), ids, scores)
+        return ids, scores
 
 
 def load(path: str | os.PathLike[str]) -> Recommender:

@@ -35,6 +35,7 @@ def top_k(
     deny: npt.ArrayLike | None = None,
     allow: npt.ArrayLike | None = None,
     *,
+    scale: npt.NDArray[np.floating[Any]] | None = None,
     verbose: bool | int = False,
     subject: str = "top_k",
 ) -> tuple[Int32Array, Float32Array]:
@@ -59,6 +60,8 @@ def top_k(
     deny, allow : array-like of int, default=None
         Item rows in [0, m) that nobody gets, and the only ones that anybody gets. Any order, repeats allowed.
         ``allow=None`` is every item, an empty `allow` is none.
+    scale : ndarray of shape (m,), default=None
+        What each item's vector is multiplied by; its reciprocal length, for cosines.
     verbose : bool or int, default=False
         Whether to show progress.
     subject : str, default="top_k"
@@ -98,11 +101,12 @@ def top_k(
     n, n_items = len(query_rows), len(item_rows)
     allowed, denied = _as_ids(subject, "allow", allow, n_items), _as_ids(subject, "deny", deny, n_items)
     ids, scores = backend.empty((n, k), np.int32), backend.empty((n, k))
+    scales = None if scale is None else backend.asarray(scale)
     work = max(1, n_items * item_rows.shape[1])
     for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // work), verbose):
         excluded = None if exclude is None else backend.csr(exclude.take_rows(rows))
         backend.kernels.topk(
-            backend.context, query_rows[rows], item_rows, excluded, allowed, denied, ids[rows], scores[rows]
+            backend.context, query_rows[rows], item_rows, scales, excluded, allowed, denied, ids[rows], scores[rows]
         )
     return backend.to_numpy(ids), backend.to_numpy(scores)
 
