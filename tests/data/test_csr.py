@@ -282,6 +282,9 @@ def test_order_is_judged_alike_for_every_block_size(monkeypatch, block):
         np.array([], dtype=np.int64),
         [],
         np.arange(40)[::-1],
+        [39],
+        [5, 6, 7],
+        [5, 7, 6, 8],
         slice(5, 9),
         slice(None),
         slice(9, 5),
@@ -297,9 +300,12 @@ def test_take_rows_matches_scipy(rows):
     assert_array_equal(taken.to_scipy().toarray(), expected)
 
 
-def test_take_rows_of_a_slice_shares_memory():
+def test_take_rows_of_a_run_shares_memory():
     matrix = CSR.from_scipy(sp.csr_array(random_matrix()))
-    assert np.shares_memory(matrix.take_rows(slice(3, 30)).values, matrix.values)
+    for rows in (slice(3, 30), [7], np.arange(3, 30), np.arange(40)):
+        assert np.shares_memory(matrix.take_rows(rows).values, matrix.values)
+    for rows in ([3, 5], [4, 3], [3, 4, 4, 6]):
+        assert not np.shares_memory(matrix.take_rows(rows).values, matrix.values)
 
 
 @pytest.mark.parametrize(

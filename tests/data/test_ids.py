@@ -303,6 +303,14 @@ def test_row_numbers():
             rows.rows(bad, "recommend", "user")
 
 
+def test_row_numbers_take_no_memory():
+    rows = RowNumbers(2**40)
+    assert len(rows) == 2**40
+    assert rows.rows([2**39], "here", "user").tolist() == [2**39]
+    labels = rows.labels_of(np.array([[5, -1]], np.int32))
+    assert (labels.dtype, labels.tolist(), rows.label(7)) == (np.int64, [[5, -1]], 7)
+
+
 def test_row_numbers_keep_their_names_when_rows_are_taken():
     taken = RowNumbers(5).take(np.array([4, 2]))
     assert taken.kind == "int64"

@@ -211,6 +211,13 @@ def test_partial_fit_of_more_items_than_names_forgets_the_names(model, dense):
     assert not hasattr(model, "feature_names_in_")
 
 
+def test_a_matrix_without_names_is_named_where_fit_had_some(model, dense):
+    model.fit(pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)]))
+    for given in (dense, sp.csr_array(dense), CSR.from_scipy(sp.csr_array(dense))):
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            model.predict(given)
+
+
 def _with(dense, value, row=3, column=4):
     changed = dense.astype(np.float64)
     changed[row, column] = value

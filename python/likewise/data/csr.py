@@ -286,7 +286,7 @@ class CSR:
         Parameters
         ----------
         rows : slice or array-like of int
-            Row numbers in [0, n_rows), repeats allowed. A slice of step 1 gives views.
+            Row numbers in [0, n_rows), repeats allowed. Rows that follow one another are given as views.
 
         Raises
         ------
@@ -296,12 +296,11 @@ class CSR:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.n_rows)
             if step == 1:
-                stop = max(start, stop)
-                offsets = self.indptr[start : stop + 1]
-                span = slice(int(offsets[0]), int(offsets[-1]))
-                return CSR(offsets - offsets[0], self.indices[span], self.values[span], (stop - start, self.n_cols))
+                return self._run_of_rows(start, max(start, stop))
             rows = np.arange(start, stop, step)
         rows = check_rows("CSR.take_rows", "row", rows, self.n_rows)
+        if rows.size and rows[-1] - rows[0] == rows.size - 1 and (rows[1:] - rows[:-1] == 1).all():
+            return self._run_of_rows(int(rows[0]), int(rows[-1]) + 1)
         taken = self.to_scipy()[rows]
         return CSR(
             taken.indptr.astype(np.int64, copy=False),
@@ -309,6 +308,13 @@ class CSR:
             taken.data,
             (rows.size, self.n_cols),
         )
+
+    def _run_of_rows(self, start: int, stop: int) -> CSR:
+        if stop - start == self.n_rows:
+            return self
+        offsets = self.indptr[start : stop + 1]
+        span = slice(int(offsets[0]), int(offsets[-1]))
+        return CSR(offsets - offsets[0], self.indices[span], self.values[span], (stop - start, self.n_cols))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Through the constructor, so that the arrays of an unpickled matrix are read-only too.

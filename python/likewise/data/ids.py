@@ -68,10 +68,9 @@ class IdMap:
     array([2, 0])
     """
 
-    __slots__ = ("_lookup", "kind", "labels")
+    __slots__ = ("_labels", "_lookup", "kind")
 
     kind: IdKind
-    labels: npt.NDArray[Any]
 
     def __init__(self, labels: Any, *, subject: str = "IdMap", name: str = "id") -> None:
         kind, array = as_id_array(labels, subject, name)
@@ -119,11 +118,16 @@ class IdMap:
 
     def _hold(self, kind: IdKind, labels: npt.NDArray[Any]) -> None:
         self.kind = kind
-        self.labels = read_only(labels)
+        self._labels = read_only(labels)
         self._lookup: _IntegerLookup | _ObjectLookup | None = None
 
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """The ids by row."""
+        return self._labels
+
     def __len__(self) -> int:
-        return self.labels.size
+        return self._labels.size
 
     def __repr__(self) -> str:
         return f"IdMap({len(self)} {self.kind} ids)"
@@ -289,10 +293,19 @@ class RowNumbers(IdMap):
         Number of rows, at least 0.
     """
 
-    __slots__ = ()
+    __slots__ = ("_n",)
 
     def __init__(self, n: int) -> None:
-        self._hold("row", np.arange(check_int("RowNumbers", "n", n, minimum=0), dtype=np.int64))
+        self.kind = "row"
+        self._n = check_int("RowNumbers", "n", n, minimum=0)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The numbers 0 to n - 1, made when asked for: a single user's history speaks of as many items as there are."""
+        return read_only(np.arange(self._n, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return self._n
 
     def __repr__(self) -> str:
         return f"RowNumbers({len(self)})"
@@ -310,6 +323,14 @@ class RowNumbers(IdMap):
         if _is_one_of_kind(ids, "int64") and 0 <= ids < len(self):
             return np.array([ids], dtype=np.int64)
         return check_rows(subject, name, ids, len(self))
+
+    def labels_of(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+        """Return `rows`."""
+        return rows.astype(np.int64)
+
+    def label(self, row: int) -> int:
+        """Return `row`."""
+        return int(row)
 
     def take(self, rows: npt.NDArray[Any]) -> IdMap:
         """Return the map over the rows taken, which keep their old numbers as ids."""

@@ -749,12 +749,12 @@ class Interactions:
                 raise ValueError(
                     f"X has {self.n_items} features, but {subject} is expecting {other.n_items} features as input{hint}"
                 )
-            item_rows = np.arange(self.n_items)
+            moved = self
         else:
             item_rows = self._rows_in(other, "item", subject)
-        moved = self
-        if not _is_identity(item_rows, other.n_items):
-            moved = self._moved(np.arange(self.n_users), item_rows, (self.n_users, other.n_items))
+            moved = self
+            if not _is_identity(item_rows, other.n_items):
+                moved = self._moved(np.arange(self.n_users), item_rows, (self.n_users, other.n_items))
         return replace(moved, item_map=other.item_map, item_info=other.item_info)
 
     def union(self, new: Interactions, *, subject: str = "Interactions.union") -> Interactions:

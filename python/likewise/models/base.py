@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
@@ -183,6 +184,11 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         if not hasattr(self, "interactions_"):  # scikit-learn's check alone takes half as long as a fold-in
             check_is_fitted(self, "interactions_")
 
+    def _check_names(self, X: Any) -> None:
+        """Hold the names of columns against those of `fit`: usually there are none, which scikit-learn is slow to see."""
+        if hasattr(self, "feature_names_in_") or not (isinstance(X, (Interactions, CSR)) or sp.issparse(X)):
+            _check_feature_names(self, X, reset=False)
+
     def _backend(self) -> Backend:
         """The backend of the model's `device` and `n_jobs`, where it has these parameters."""
         return get_backend(getattr(self, "device", "cpu"), getattr(self, "n_jobs", None), type(self).__name__)
@@ -191,7 +197,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """`X` with this model's items as columns, for users whom the model need not know."""
         self._check_is_fitted()
         check_matrix_like(X, subject)  # before its columns' names are compared with those of fit
-        _check_feature_names(self, X, reset=False)
+        self._check_names(X)
         data = as_interactions(X, subject, allow_negative=self._allows_negative)
         return data.with_items_of(self.interactions_, subject)
 
@@ -199,7 +205,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """What `partial_fit` is given, checked, and its union with what is known; with times if both have them."""
         subject, known = type(self).__name__, self.interactions_
         check_matrix_like(X, subject)
-        _check_feature_names(self, X, reset=False)
+        self._check_names(X)
         new = as_interactions(X, subject, allow_negative=self._allows_negative)
         timed = known.timestamps is not None and new.timestamps is not None
         if not timed or known.timestamp_unit != new.timestamp_unit:
@@ -269,7 +275,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             None if interactions is None else source.by_user,
             rows,
             k,
-            _rows_of(source.by_user, rows) if exclude_seen else None,
+            source.by_user.take_rows(rows) if exclude_seen else None,
             None if items is None else source.item_index(items, "recommend"),
             None if exclude is None else source.item_index(exclude, "recommend"),
             "recommend",
@@ -348,7 +354,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         rows = np.flatnonzero(hidden.row_counts())
         if rows.size == 0:
             return 0.0
-        seen, relevant = _rows_of(visible, rows), _rows_of(hidden, rows)
+        seen, relevant = visible.take_rows(rows), hidden.take_rows(rows)
         ids, _ = self._top_k(visible if fold_in else None, rows, _SCORE_K, seen, None, None, type(self).__name__)
         return mean_ndcg(self._backend(), ids, relevant, _SCORE_K)
 
@@ -566,13 +572,6 @@ def zero_rows(vectors: Float32Array) -> Int64Array:
 
 def _leave_empty(rows: Int64Array, ids: Int32Array, scores: Float32Array) -> None:
     ids[rows], scores[rows] = -1, -np.inf
-
-
-def _rows_of(matrix: CSR, rows: Int64Array) -> CSR:
-    """`matrix.take_rows`, without a copy where every row is asked for in order."""
-    if rows.size == matrix.n_rows and np.array_equal(rows, np.arange(rows.size)):
-        return matrix
-    return matrix.take_rows(rows)
 
 
 def _without_times(data: Interactions) -> Interactions:
