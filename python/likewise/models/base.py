@@ -185,7 +185,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             check_is_fitted(self, "interactions_")
 
     def _check_names(self, X: Any) -> None:
-        """Hold the names of columns against those of `fit`: usually there are none, which scikit-learn is slow to see."""
+        """Compare names of columns with those of `fit`; mostly there are none, which scikit-learn is slow to see."""
         if hasattr(self, "feature_names_in_") or not (isinstance(X, (Interactions, CSR)) or sp.issparse(X)):
             _check_feature_names(self, X, reset=False)
 
