@@ -154,6 +154,7 @@ def test_of_several_usual_names_the_most_usual_wins(tmp_path):
         ("user,item\n1,2\n", {"duplicates": "mean"}, ValueError, "duplicates must be one of"),
         ("user,item\na,x\n,y\n", {}, ValueError, "user id at row 1 is null"),
         ("user,item\n1,2\n,3\n", {}, ValueError, "user id at row 1 is null"),
+        ("user,item\n1.0,2\n,3\n", {}, ValueError, "user id at row 1 is null"),
         ("user,item,value\n1,2,3\n1,3,\n", {}, ValueError, "value at row 1 is null"),
         ("user,item,value\n1,2,x\n", {}, TypeError, "value column 'value' must be numeric"),
         ("user,item,ts\n1,2,12/1/2010 8:26\n", {}, ValueError, "timestamp '12/1/2010 8:26' at row 0 is not ISO 8601"),
@@ -165,6 +166,36 @@ def test_read_csv_refuses(tmp_path, library, text, arguments, error, match):
     path.write_text(text, "utf-8")
     with pytest.raises(error, match=f"^read_csv: .*{match}"):
         read_csv(path, library=library, **arguments)
+
+
+@pytest.mark.parametrize(
+    "cells", [("12346.0", "7.0"), ("12346", "7.0"), ("12346.", "7.00"), ("1.2346e4", "+7.0")], ids=str
+)
+def test_read_csv_takes_whole_numbers_with_a_decimal_point_for_integers(tmp_path, library, cells):
+    """What pandas writes of a column of integers that once had an empty cell."""
+    path = tmp_path / "events.csv"
+    path.write_text(f"user,item\n{cells[0]},x\n{cells[1]},-3.0\n", "utf-8")
+    data = read_csv(path, library=library)
+    assert data.user_ids.tolist() == [7, 12346]
+    assert data.user_map.kind == "int64"
+    assert data.item_ids.tolist() == ["-3.0", "x"]  # a column that is not all numbers is one of strings
+
+
+@pytest.mark.parametrize(
+    ("cells", "match"),
+    [
+        ("1.0 2.5", "below 2[*]{2}53, got 2.5 at row 1; name another column"),
+        ("9007199254740992.0 1.0", "below 2[*]{2}53, got 9007199254740992.0 at row 0"),
+        ("1.0 1e300", r"below 2[*]{2}53, got 1e\+300 at row 1"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "item"])
+def test_read_csv_refuses_decimal_ids_that_are_no_integers(tmp_path, library, role, cells, match):
+    path = tmp_path / "events.csv"
+    other = "item" if role == "user" else "user"
+    path.write_text("\n".join([f"{role},{other}", *(f"{cell},1" for cell in cells.split())]), "utf-8")
+    with pytest.raises(TypeError, match=f"^read_csv: {role} ids with a decimal point must be whole numbers {match}"):
+        read_csv(path, library=library)
 
 
 def test_read_csv_without_lines(tmp_path, library):
@@ -213,6 +244,20 @@ def test_libraries_are_named(events, monkeypatch, read):
     without_libraries(monkeypatch)
     with pytest.raises(ImportError, match=f"{read.__name__}: polars is not installed"):
         read(events, library="polars")
+
+
+def test_read_parquet_takes_whole_numbers_of_a_column_of_floats_for_integers(tmp_path):
+    path = tmp_path / "events.parquet"
+    pd.DataFrame({"user": [12346.0, 7.0], "item": ["a", ""]}).to_parquet(path)
+    data = read_parquet(path)
+    assert data.user_ids.tolist() == [7, 12346]
+    assert data.item_ids.tolist() == ["", "a"]
+    pd.DataFrame({"user": [1.0, 2.5], "item": [1, 2]}).to_parquet(path)
+    with pytest.raises(TypeError, match=r"^read_parquet: user ids with a decimal point .* got 2.5 at row 1"):
+        read_parquet(path)
+    pd.DataFrame({"user": [1.0, None], "item": [1, 2]}).to_parquet(path)
+    with pytest.raises(ValueError, match=r"^read_parquet: user id at row 1 is null"):
+        read_parquet(path)
 
 
 @pytest.mark.parametrize("library", [None, *LIBRARIES])

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ._events import Duplicates
 from ._frames import FrameLibrary, FrameTable, frame_library, usual_columns
 from ._time import TimeUnit, as_timestamps
+from .ids import CodedIds
 from .interactions import Interactions
 
 __all__ = ["read_csv", "read_movielens", "read_parquet"]
@@ -39,6 +40,10 @@ _CSV_OPTIONS: dict[FrameLibrary, dict[str, Any]] = {
 }
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
+_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
+
+# From here on float64 does not hold every whole number.
+_MAX_WHOLE = 2.0**53
 
 
 def read_csv(
@@ -60,7 +65,8 @@ def read_csv(
         The file; a name that ends in ``.gz`` is unpacked.
     user, item : str, default="auto"
         Columns of ids. ``"auto"`` looks for a usual name, such as ``user``, ``userId``, ``customer_id``, ``item``,
-        ``movieId`` or ``product``.
+        ``movieId`` or ``product``. Whole numbers written with a decimal point, as pandas writes ``12346.0`` once a cell
+        of the column was empty, are taken for integers.
     value, timestamp : str or None, default="auto"
         Columns of numbers, and of dates in ISO 8601 or numbers. ``"auto"`` looks for a usual name, such as ``rating``,
         ``quantity``, ``timestamp`` or ``date``, and goes without where there is none; None goes without.
@@ -80,6 +86,8 @@ def read_csv(
     ------
     FileNotFoundError
         There is no such file.
+    TypeError
+        Ids have a fraction, or a decimal point and 2**53 or more; values are not numbers.
     ValueError
         A column is not found, a cell is empty, or what `Interactions.from_frame` refuses.
     ImportError
@@ -147,7 +155,7 @@ def read_parquet(
     roles = _find_columns(subject, names, user, item, value, timestamp)
     # Only the columns in use leave the file.
     needed = lazy.select(*dict.fromkeys(column for column in roles.values() if column is not None))
-    return Interactions._from_table(subject, FrameTable(needed, subject), **roles, duplicates=duplicates)
+    return Interactions._from_table(subject, _FileTable(needed, subject), **roles, duplicates=duplicates)
 
 
 def read_movielens(path: str | os.PathLike[str]) -> Interactions:
@@ -239,11 +247,36 @@ def _find_columns(
 
 
 class _FileTable(FrameTable):
-    """A table read from a file, where an empty cell is null also in a column of strings."""
+    """A table read from a file, whose ids may have become floats on the way there."""
+
+    def ids(self, column: str, role: str) -> npt.NDArray[Any] | CodedIds:
+        ids = super().ids(column, role)
+        return ids if isinstance(ids, CodedIds) or ids.dtype.kind != "f" else _as_whole(ids, self._subject, role)
+
+
+class _CsvTable(_FileTable):
+    """A table read from a CSV file, where an empty cell is null also in a column of strings."""
 
     def _null(self, series: nw.Series[Any]) -> nw.Series[Any]:
         null = series.is_null()
         return null | (series == "") if isinstance(series.dtype, nw.String) else null
+
+
+def _as_whole(ids: npt.NDArray[np.floating[Any]], subject: str, role: str) -> npt.NDArray[Any]:
+    """Return ids that were written with a decimal point as integers, NaN apart, which is null and reported as such.
+
+    pandas writes a column of integers so once a cell of it was empty.
+    """
+    whole = (np.abs(ids) < _MAX_WHOLE) & (ids == np.trunc(ids))
+    if whole.all():
+        return ids.astype(np.int64)
+    if np.isnan(ids).any():
+        return ids
+    row = int(np.argmin(whole))
+    raise TypeError(
+        f"{subject}: {role} ids with a decimal point must be whole numbers below 2**53, got {ids[row]} at row {row}; "
+        "name another column, or write them as integers or strings"
+    )
 
 
 class _PlainTable:
@@ -261,6 +294,8 @@ class _PlainTable:
         cells = self._not_empty(column, f"{role} id")
         if all(map(_INTEGER.fullmatch, cells)):
             return np.array(cells, dtype=np.int64)
+        if all(_INTEGER.fullmatch(cell) or _DECIMAL.fullmatch(cell) for cell in cells):
+            return _as_whole(np.array(cells, dtype=np.float64), self._subject, role)
         labels = np.empty(len(cells), dtype=object)
         labels[:] = cells
         return labels
@@ -298,7 +333,7 @@ def _check_file(path: Path, subject: str) -> None:
 
 def _csv_table(
     source: Path | bytes, subject: str, separator: str | None, library: str | None
-) -> FrameTable | _PlainTable:
+) -> _CsvTable | _PlainTable:
     """Open a CSV file, or its content, with the library at hand."""
     if isinstance(source, Path) and source.suffix == ".gz":
         source = gzip.decompress(source.read_bytes())
@@ -323,7 +358,7 @@ def _csv_table(
         # Each library has errors of its own, for ragged lines or (pyarrow) for types that change after the first block.
         # The plain reader reads the file all the same, or names the row.
         return _PlainTable(_cells(source, separator, subject), subject)
-    return _FileTable(frame, subject)
+    return _CsvTable(frame, subject)
 
 
 def _decoded(content: bytes, subject: str) -> str:
