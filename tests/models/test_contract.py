@@ -316,6 +316,33 @@ def test_fit_takes_one_user_or_item(model, shape):
     assert_array_equal(model.recommend(k=1).items, np.full((shape[0], 1), -1))
 
 
+def test_fit_shares_a_float32_csr_which_its_owner_must_leave_alone(model, dense):
+    """What is learned stays; seen items are those that the matrix holds now, and damage is an error and no crash."""
+    given = sp.csr_array(dense)
+    model.fit(given)
+    assert np.shares_memory(model.interactions_.by_user.indices, given.indices)
+    before = model.recommend(k=N_ITEMS, exclude_seen=False)
+    row = slice(*given.indptr[:2])
+    given.data[:] = 9
+    given.indices[row] = np.setdiff1d(np.arange(N_ITEMS), given.indices[row])[: row.stop]
+    after = model.recommend(k=N_ITEMS, exclude_seen=False)
+    assert_array_equal(after.items, before.items)
+    assert_array_equal(after.scores, before.scores)
+    assert not np.isin(given.indices[row], model.recommend(0, k=N_ITEMS).items).any()
+    given.indices[row] = 2**30
+    with pytest.raises((ValueError, IndexError), match=str(2**30)):
+        model.recommend(0)
+
+
+@pytest.mark.parametrize("make", [sp.coo_array, np.array], ids=["coo", "dense"])
+def test_fit_shares_nothing_of_what_it_converts(model, dense, make):
+    given = make(dense)
+    kept = model.fit(given).interactions_.by_user
+    before = kept.to_scipy().toarray()
+    (given.data if sp.issparse(given) else given)[...] = 9
+    assert_array_equal(kept.to_scipy().toarray(), before)
+
+
 def test_fit_uses_no_global_randomness(model, matrix):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     model.fit(matrix).recommend()

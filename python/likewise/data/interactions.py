@@ -274,8 +274,9 @@ class Interactions:
         Parameters
         ----------
         X : scipy.sparse matrix or array of any format and index dtype, or CSR
-            Stored entries are the interactions, stored zeros too; entries of one pair are summed. A float32 CSR with
-            sorted int32 ids is held without a copy.
+            Stored entries are the interactions, stored zeros too; entries of one pair are summed. What need not be
+            converted is not copied: sorted int32 ids and float32 values of a CSR stay those of `X`, so leave `X` alone
+            while the result is in use, or give ``X.copy()``.
         subject : str, default="Interactions.from_csr"
             What an error names first.
 

@@ -341,6 +341,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
             Values count as confidence; negative ones are dislikes. Of a dense array, or a data frame with a column for
             each item, the entries that are not zero. Of one with a row for each event make `Interactions.from_frame`.
+            Sorted int32 ids and float32 values of a CSR are not copied: they belong to `interactions_` from then on, so
+            leave X alone or give ``X.copy()``.
         y : None
             Ignored; there for scikit-learn.
 

@@ -127,7 +127,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         ----------
         X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
             Of a dense array, or a data frame with a column for each item, the entries that are not zero are
-            interactions. Of a data frame with a row for each event make `Interactions.from_frame` first.
+            interactions. Of a data frame with a row for each event make `Interactions.from_frame` first. Sorted int32
+            ids and float32 values of a CSR are not copied: they belong to `interactions_` from then on, so leave X
+            alone or give ``X.copy()``.
         y : None
             Ignored; there for scikit-learn.
 
