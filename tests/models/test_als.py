@@ -491,6 +491,7 @@ def test_early_stopping_keeps_the_best_vectors(likes):
     history = np.array(model.validation_history_)
     best = history.argmax()
     assert model.n_iter_ == len(history) == best + 1 + 4 < 200
+    assert model.best_iteration_ == best + 1
     users, items = seen[best]
     assert_allclose(_scores(model), users @ items.T, atol=1e-4)
 
@@ -509,6 +510,29 @@ def test_early_stopping_trains_on_what_is_not_hidden(likes):
     ]
     assert model.validation_history_[best - 1] == pytest.approx(np.mean(values), abs=1e-6)
     assert model.interactions_.nnz == likes.nnz
+
+
+def test_the_best_iteration_is_the_last_without_early_stopping(data):
+    assert _model(iterations=3).fit(data).best_iteration_ == 3
+    assert _model(iterations=30, tol=0.1).fit(data).best_iteration_ < 30
+
+
+def test_loss_history_holds_that_of_the_best_iteration(likes):
+    """It goes on to the last one that was run, whose vectors were not kept."""
+    model = _model(early_stopping=True, n_iter_no_change=2, iterations=30, compute_loss=True).fit(likes)
+    assert len(model.loss_history_) == model.n_iter_ > model.best_iteration_
+    until_best = _model(
+        early_stopping=True, n_iter_no_change=2, iterations=model.best_iteration_, compute_loss=True
+    ).fit(likes)
+    assert model.loss_history_[model.best_iteration_ - 1] == pytest.approx(until_best.loss_history_[-1])
+    assert_allclose(_scores(model), _scores(until_best), atol=1e-4)
+
+
+def test_iterations_travel_with_the_file(likes, tmp_path):
+    model = _model(early_stopping=True, n_iter_no_change=2, iterations=30).fit(likes)
+    model.save(tmp_path / "model")
+    loaded = lw.load(tmp_path / "model")
+    assert (loaded.n_iter_, loaded.best_iteration_) == (model.n_iter_, model.best_iteration_)
 
 
 def test_early_stopping_needs_something_to_hide():

@@ -154,9 +154,9 @@ class CSR:
     def from_scipy(cls, X: Any, *, subject: str = "CSR.from_scipy") -> CSR:
         """Convert a scipy sparse matrix or array of any format, value dtype and index dtype.
 
-        A float32 CSR with sorted, distinct int32 ids is held without a copy (its offsets are widened), so leave it alone
-        while the result is in use. Everything else is converted once; entries that name the same pair are summed. `X`
-        itself is never changed.
+        A float32 CSR with sorted, distinct int32 ids is held without a copy (its offsets are widened), so leave it
+        alone while the result is in use. Everything else is converted once; entries that name the same pair are summed.
+        `X` itself is never changed.
 
         Parameters
         ----------

@@ -173,10 +173,13 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         In the eigenbasis of their Gramian: its off-diagonal part is zero up to rounding. Items without interactions are
         zero; nobody gets them unasked.
     n_iter_ : int
-        Iterations done.
-    loss_history_ : list of float
-        Loss after each iteration, where it was computed.
-    validation_history_ : list of float
+        Iterations done, those after the best one too.
+    best_iteration_ : int
+        The iteration, counted from 1, whose vectors these are: with `early_stopping` the one with the greatest NDCG@10,
+        the earliest of equals, else the last.
+    loss_history_ : list of float of length n_iter_
+        Loss after each iteration, where it was computed; of these vectors it is ``loss_history_[best_iteration_ - 1]``.
+    validation_history_ : list of float of length n_iter_
         NDCG@10 after each iteration, with `early_stopping`.
     interactions_ : Interactions
         What the model was fitted on.
@@ -217,6 +220,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     _eigenvalues: Float32Array  # of the items' Gramian, which is diagonal
     _zero_items: npt.NDArray[np.int64]  # rows of item_factors_
     n_iter_: int
+    best_iteration_: int
     loss_history_: list[float]
     validation_history_: list[float]
 
@@ -370,7 +374,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
             train = Interactions.from_csr(visible)
         solver = self._solver_of(self.factors, self.solver)
         both = self._start(data, previous, solver.backend)
-        self.n_iter_, self.loss_history_, self.validation_history_ = 0, [], []
+        self.n_iter_, self.best_iteration_, self.loss_history_, self.validation_history_ = 0, 0, [], []
         by_user, by_item = solver.backend.csr(train.by_user), solver.backend.csr(train.by_item)
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=type(self).__name__)
         best: Float32Array | None = None
@@ -379,6 +383,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
             for iteration in bar:
                 self._iterate(solver, by_user, by_item, both)
                 self.n_iter_ = iteration
+                if best is None:
+                    self.best_iteration_ = iteration
                 loss = self._loss(solver, by_user) if self.compute_loss or self.tol > 0 else None
                 figures = {} if loss is None else {"loss": loss}
                 if callbacks or visible is not None:
@@ -387,7 +393,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                     ndcg = self._hidden_ndcg(visible, hidden, fold_in=False)
                     figures["ndcg"] = ndcg
                     if not self.validation_history_ or ndcg > max(self.validation_history_):
-                        best = both.copy()
+                        best, self.best_iteration_ = both.copy(), iteration
                     self.validation_history_.append(ndcg)
                 bar.set(**figures)
                 if callbacks:
@@ -642,7 +648,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
             "user_factors": self.user_factors_,
             "item_factors": self.item_factors_,
             "eigenvalues": self._eigenvalues,
-            "n_iter": np.array([self.n_iter_]),
+            "iterations": np.array([self.n_iter_, self.best_iteration_], dtype=np.int64),
         }
 
     def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -651,7 +657,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         self.item_factors_ = self._checked(arrays["item_factors"], (self.n_items_, n_factors))
         self._eigenvalues = self._checked(arrays["eigenvalues"], (n_factors,))
         self._zero_items = zero_rows(self.item_factors_)
-        self.n_iter_ = int(self._checked(arrays["n_iter"], (1,), np.int64)[0])
+        self.n_iter_, self.best_iteration_ = map(int, self._checked(arrays["iterations"], (2,), np.int64))
         self.loss_history_, self.validation_history_ = [], []
 
 
