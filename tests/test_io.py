@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -48,6 +49,29 @@ def test_whole_file_has_the_usual_mode_and_follows_links(tmp_path):
         os.umask(before)
     assert target.stat().st_mode & 0o777 == 0o640
     assert link.is_symlink()
+
+
+def test_whole_file_leaves_the_umask_alone(tmp_path, monkeypatch):
+    """It belongs to the whole process: a file that another thread makes meanwhile would be open to everybody."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
+    with whole_file(tmp_path / "out.txt", "save") as part:
+        part.write_text("whole")
+    assert (tmp_path / "out.txt").read_text() == "whole"
+
+
+def test_whole_file_of_several_threads_is_one_of_theirs(tmp_path):
+    target = tmp_path / "out.txt"
+
+    def write(number):
+        with whole_file(target, "save") as part:
+            part.write_text(str(number) * 10_000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(10)))
+    text = target.read_text()
+    assert len(text) == 10_000
+    assert len(set(text)) == 1
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_check_target_says_what_is_in_the_way(tmp_path):
