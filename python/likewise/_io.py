@@ -44,8 +44,10 @@ def whole_file(path: str | os.PathLike[str], subject: str) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     # The umask, which can only be read by setting it for the whole process, is applied by the system here.
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    mode = part.stat().st_mode
     try:
         yield part
+        part.chmod(mode)  # safetensors puts a file of its own there, which nobody else may read
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
