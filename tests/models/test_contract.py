@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import re
@@ -347,6 +348,35 @@ def test_fit_uses_no_global_randomness(model, matrix):
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     model.fit(matrix).recommend()
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def _documented_attributes(model):
+    """Name and type of each entry in the section of attributes of the model's docstring."""
+    section = inspect.getdoc(type(model)).split("Attributes\n----------\n")[1].split("\n\n")[0]
+    entries = [line.split(" : ") for line in section.splitlines() if not line.startswith(" ")]
+    return {name: kind for names, kind in entries for name in names.split(", ")}
+
+
+def test_attributes_are_those_documented(model, dense):
+    """Names, types, shapes and dtypes; after a fit that has all of them."""
+    if isinstance(model, lw.ImplicitALS):
+        model.set_params(compute_loss=True, early_stopping=True)
+    model.fit(pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)]))
+    documented = _documented_attributes(model)
+    assert documented.keys() == {name for name in vars(model) if name.endswith("_")}
+    sizes = {"n_users": N_USERS, "n_items": N_ITEMS, "factors": getattr(model, "factors", None)}
+    for name, kind in documented.items():
+        value = getattr(model, name)
+        if kind.startswith("ndarray"):
+            shape, dtype = re.fullmatch(r"ndarray of shape \((.+?),?\), (\w+)", kind).groups()
+            assert value.shape == tuple(sizes[side] for side in shape.split(", ")), name
+            assert value.dtype == dtype, name
+        elif kind.startswith("list"):
+            assert kind == "list of float of length n_iter_"
+            assert len(value) == model.n_iter_
+            assert {type(entry) for entry in value} == {float}
+        else:
+            assert type(value).__name__ == kind, name
 
 
 # ---- before fit ----------------------------------------------------------------------------------------------------

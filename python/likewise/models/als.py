@@ -183,7 +183,9 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         NDCG@10 after each iteration, with `early_stopping`.
     interactions_ : Interactions
         What the model was fitted on.
-    feature_names_in_ : ndarray of shape (n_items,)
+    n_users_, n_items_, n_features_in_ : int
+        Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
         Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Notes

@@ -57,7 +57,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     n_users_, n_items_ : int
     n_features_in_ : int
         ``n_items_``, by scikit-learn's name.
-    feature_names_in_ : ndarray of shape (n_items,)
+    feature_names_in_ : ndarray of shape (n_items,), object
         Names of the columns of a data frame of users x items, where `fit` was given one.
     """
 

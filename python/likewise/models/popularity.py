@@ -30,7 +30,11 @@ class Popularity(VectorRecommender):
     ----------
     popularity_ : ndarray of shape (n_items,), float32
         The score of each item, the same for every user.
-    feature_names_in_ : ndarray of shape (n_items,)
+    interactions_ : Interactions
+        What the model was fitted on.
+    n_users_, n_items_, n_features_in_ : int
+        Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
         Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Examples
