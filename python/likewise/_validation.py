@@ -98,9 +98,9 @@ def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray
     if array.ndim > 1:
         raise ValueError(f"{subject}: {name} must be one number or a one-dimensional array, got shape {array.shape}")
     given = array.reshape(-1).astype(np.int64, copy=False)
-    # Seen as unsigned, a negative number is greater than any n: one pass finds what is outside on either side.
-    if n is not None and given.size and given.view(np.uint64).max() >= n:
-        first = array.reshape(-1)[np.argmax((given < 0) | (given >= n))]
+    # Seen as unsigned, a negative number is greater than any n.
+    if n is not None and np.count_nonzero(outside := given.view(np.uint64) >= n):
+        first = array.reshape(-1)[outside.argmax()]
         raise IndexError(f"{subject}: {name} {first} is outside [0, {n})")
     return given
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +45,7 @@ class Explanation(NamedTuple):
     """What each adds; over the whole history they sum to `score`."""
 
 
-@dataclass(frozen=True)
-class _Solver:
+class _Solver(NamedTuple):
     """The checked parameters of a sweep, as the kernels take them."""
 
     backend: Backend
@@ -574,7 +572,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         weights = np.ones(rows.size, np.float32) if values is None else _as_weights(values, rows.size)
         order = rows.argsort(kind="stable")  # a CSR row, not a ranking
         rows, weights = rows[order], weights[order]
-        if (rows[1:] == rows[:-1]).any():
+        if np.count_nonzero(rows[1:] == rows[:-1]):
             raise ValueError("fold_in: each item may stand once; sum its values")
         history = CSR(np.array([0, rows.size]), rows.astype(np.int32), weights, (1, self.n_items_))
         vector: Float32Array = self._fold_in(history)[0]
