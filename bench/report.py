@@ -48,7 +48,7 @@ _TITLES = {
         "Peak of resident memory of a process that loads a scipy CSR matrix and fits a model to it.",
     ),
     "fold_in": ("Fold-in: many users", "Factors of new users, found in one call with the items held fixed."),
-    "fold_in_one": ("Fold-in: one user", "The same for one user a call, through Python."),
+    "fold_in_one": ("Fold-in: one user", "The same for one user a call, through Python: the median call."),
     "topk": (
         "Exact top-k",
         "The best items of each query by dot product, over normally distributed vectors of length k, with or without "
@@ -93,6 +93,7 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         ("version", lambda row: row["version"] or "–"),
         time_column,
         ("spread", lambda row: _percent(row["spread"])),
+        ("µs, 99th percentile", lambda row: _number(1e6 * row["p99_seconds"]) if "p99_seconds" in row else "–"),
         ("× likewise", lambda row: _ratio(row, rows, "seconds")),
         ("users/s", lambda row: _number(row["n_users"] / row["seconds"]) if bench in _PER_USER else "–"),
         ("queries/s", lambda row: _number(row.get("queries_per_second"))),
