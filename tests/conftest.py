@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 
 import hypothesis
@@ -41,6 +42,24 @@ def same_backends(backend: Backend) -> list[Backend]:
 def rng() -> np.random.Generator:
     """The same numbers in every test and every run."""
     return np.random.default_rng(20260214)
+
+
+VAST_FACTORS = 1024
+VAST_ROWS = 2**31 // VAST_FACTORS + 8
+
+
+@pytest.fixture
+def vast() -> np.ndarray:
+    """Zeros of shape (rows, factors) with more than 2**31 entries, of which only those written to take memory.
+
+    Linux maps one page of zeros for all that is only read.
+    """
+    if sys.platform != "linux":
+        pytest.skip("8 GiB that take no memory are made as on Linux")
+    try:
+        return np.zeros((VAST_ROWS, VAST_FACTORS), np.float32)
+    except MemoryError:
+        pytest.skip("8 GiB of addresses are not to be had")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import reference
+from likewise._backend import Backend
 from likewise.data import CSR
 from reference import AlsObjective
 
@@ -192,6 +193,42 @@ def test_als_half_sweep_cg_keeps_the_solution_of_long_rows(backend, rng, d):
 
 
 # ---- half-sweep: edges ---------------------------------------------------------------------------------------------
+
+
+@solvers
+def test_als_half_sweep_gathers_beyond_2_to_the_31_factors(vast, rng, solver):
+    """Items at offsets that no 32-bit number holds give the bits that they give elsewhere."""
+    last, d = len(vast) - 1, vast.shape[1]
+    vast[[last - 2, last]] = rng.standard_normal((2, d))
+    eigenvalues, start = rng.random(d, dtype=np.float32), np.zeros((1, d), np.float32)
+    sweeps = []
+    for ids, y in (([last - 2, last], vast), ([0, 1], vast[[last - 2, last]])):
+        interactions = CSR.from_arrays([0, 2], ids, [1, 2], (1, len(y)))
+        sweeps.append(_half_sweep(Backend(2), interactions, (y, eigenvalues), OBJECTIVES["hu"], solver, start))
+    assert np.abs(sweeps[0]).max() > 0
+    assert_array_equal(*sweeps)
+
+
+def test_als_loss_of_users_beyond_2_to_the_31_factors(vast, rng):
+    n, d = vast.shape
+    vast[-1] = rng.standard_normal(d)
+    y, gramian = rng.standard_normal((2, d), dtype=np.float32), np.zeros((d, d))
+    backend = Backend(2)
+    indptr = np.zeros(n + 1, np.int64)
+    indptr[-1] = 2
+    losses = [
+        backend.kernels.als_loss(
+            backend.context,
+            backend.csr(CSR.from_arrays(offsets, [0, 1], [1, 2], (len(x), 2))),
+            x,
+            y,
+            gramian,
+            gramian,
+            _kernel_objective(backend, OBJECTIVES["hu"]),
+        )
+        for offsets, x in ((indptr, vast), (indptr[-2:], vast[-1:]))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
 
 
 @solvers

@@ -219,6 +219,29 @@ def test_topk_matches_reference_for_any_input(data):
         )
 
 
+@pytest.mark.parametrize("allow", [None, "last"], ids=["all", "allow"])
+def test_topk_of_items_beyond_2_to_the_31_factors(vast, allow):
+    """Rows at offsets that no 32-bit number holds; shape arithmetic, of which one backend tells enough."""
+    last = len(vast) - 1
+    vast[last, -1], vast[last - 2, -1] = 2, 1
+    query = np.zeros((1, vast.shape[1]), np.float32)
+    query[0, -1] = 3
+    listed = None if allow is None else np.array([0, last - 2, last])
+    ids, scores = topk(Backend(2), query, vast, 3, allow=listed)
+    assert_array_equal(ids, [[last, last - 2, 0]])
+    assert_array_equal(scores, [[6, 3, 0]])
+
+
+def test_topk_of_queries_beyond_2_to_the_31_factors(vast):
+    vast[-1, -1], vast[-3, -1] = 2, 1
+    items = np.zeros((3, vast.shape[1]), np.float32)
+    items[1, -1], items[2, -1] = 1, -1
+    ids, scores = topk(Backend(2), vast, items, 1)
+    assert_array_equal(ids[-4:, 0], [0, 1, 0, 1])
+    assert_array_equal(scores[-4:, 0], [0, 1, 0, 2])
+    assert not scores[:-4].any()
+
+
 def test_topk_refuses_wrong_shapes_and_lists(backend):
     queries, items = np.ones((2, 3)), np.ones((4, 3))
     with pytest.raises(ValueError, match="topk: queries has 3 columns but items has 2 columns"):

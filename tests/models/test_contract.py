@@ -261,6 +261,79 @@ def test_fit_refuses_what_is_not_interactions(model, dense, make, error, message
         model.recommend()
 
 
+# Histories may be empty, and `recommend` goes without them.
+BAD_HISTORIES = {name: row for name, row in BAD_INPUTS.items() if name not in ("nothing stored", "all zero", "None")}
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD_HISTORIES.values(), ids=BAD_HISTORIES)
+def test_whatever_takes_interactions_refuses_what_fit_refuses(model, matrix, dense, make, error, message):
+    """Histories to recommend for, to predict from and to score, new interactions, and both sides of an evaluation."""
+    model.fit(matrix)
+    before, bad = clone(model).fit(matrix), make(dense)
+    uses = [
+        lambda: model.recommend(interactions=bad),
+        lambda: model.predict(bad),
+        lambda: model.score(bad),
+        lambda: model.partial_fit(bad),
+        lambda: lw.evaluate(model, bad, matrix),
+        lambda: lw.evaluate(model, matrix, bad),
+    ]
+    if hasattr(model, "transform"):
+        uses.append(lambda: model.transform(bad))
+    for use in uses:
+        with pytest.raises(error, match=message):
+            use()
+    _assert_same_recommendations(model, before)
+
+
+# All but the one with names of columns, which have to be those of the fit.
+UNNAMED = {name: make for name, make in INPUTS.items() if name != "polars"}
+
+
+@pytest.mark.parametrize("make", UNNAMED.values(), ids=UNNAMED)
+def test_whatever_takes_interactions_takes_any_matrix(model, matrix, dense, make):
+    """Any format, index dtype, layout and flag, of histories as of both sides of an evaluation."""
+    model.fit(matrix)
+    given, bought = make(dense), np.roll(dense, 1, axis=1)
+    assert_array_equal(model.recommend(interactions=given, k=4).items, model.recommend(interactions=dense, k=4).items)
+    assert_array_equal(model.predict(given), model.predict(dense))
+    assert model.score(given) == model.score(dense)
+    result = dict(lw.evaluate(model, dense, bought, ["recall@5", "auc"]))
+    assert dict(lw.evaluate(model, given, bought, ["recall@5", "auc"])) == result
+    assert dict(lw.evaluate(model, dense, make(bought), ["recall@5", "auc"])) == result
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, np.asarray], ids=["csr", "csc", "dense"])
+def test_histories_with_negative_values_are_refused_or_used_as_in_fit(model, matrix, dense, make):
+    model.fit(matrix)
+    given = make(_with(dense, -2))
+    uses = [
+        lambda: model.recommend(interactions=given),
+        lambda: model.predict(given),
+        lambda: model.score(given),
+        lambda: model.partial_fit(given),
+    ]
+    for use in uses:
+        if isinstance(model, lw.ImplicitALS):
+            use()
+            continue
+        with pytest.raises(ValueError, match=r"Negative values in data are not allowed, got -2.0 at \(3, 4\)$"):
+            use()
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, np.zeros], ids=["csr", "dense"])
+def test_histories_without_interactions(model, matrix, make):
+    """Users of whom nothing is known, which is no error; an evaluation needs something to find."""
+    model.fit(matrix)
+    empty = make((N_USERS, N_ITEMS))
+    items = model.recommend(interactions=empty, k=3).items
+    assert_array_equal(items, np.full((N_USERS, 3), -1) if _knows_taste(model) else np.tile(items[0], (N_USERS, 1)))
+    assert model.score(empty) == 0
+    assert 0 <= lw.evaluate(model, empty, matrix)["recall@20"] <= (0 if _knows_taste(model) else 1)
+    with pytest.raises(ValueError, match=r"^evaluate: no user has a relevant item in test"):
+        lw.evaluate(model, matrix, empty)
+
+
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, np.asarray], ids=["csr", "csc", "dense"])
 def test_fit_refuses_negative_values_or_uses_them(model, dense, make):
     given = make(_with(dense, -2))
@@ -720,6 +793,15 @@ def test_histories_that_look_transposed_are_refused(model, matrix, use):
     arguments = {"interactions": matrix.T} if use == "recommend" else {"X": matrix.T}
     with pytest.raises(ValueError, match=r"X has 30 features, but .* is expecting 20 features .*it looks transposed"):
         getattr(model, use)(**arguments)
+
+
+def test_evaluate_names_an_unknown_user(model, dense, kind):
+    data = _interactions(kind, dense)
+    model.fit(data)
+    unknown = {"row": N_USERS, "int64": 12345, "string": "nobody", "uuid": uuid.UUID(int=9)}[kind]
+    error, message = (IndexError, r"user 30 is outside \[0, 30\)") if kind == "row" else (KeyError, "is unknown")
+    with pytest.raises(error, match=message):
+        lw.evaluate(model, data, data, users=[_user_ids(kind)[0], unknown])
 
 
 def test_evaluate_refuses_a_transposed_test_matrix(model, matrix):

@@ -63,6 +63,49 @@ def test_index_holds_float32_in_place_and_read_only(vectors):
     assert repr(index) == "ExactIndex(30 vectors of length 6, device='cpu')"
 
 
+LAYOUTS = {
+    "by columns": np.asfortranarray,
+    "strided": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "sliced": lambda array: np.hstack([array, array])[:, : array.shape[1]],
+    "read-only": lambda array: np.frombuffer(array.tobytes(), np.float32).reshape(array.shape),
+    "other byte order": lambda array: array.astype(">f4"),
+    "float64": lambda array: array.astype(np.float64),
+    "int64": lambda array: array.astype(np.int64),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_index_and_search_take_any_layout(queries, vectors, layout):
+    expected = ExactIndex(vectors).search(queries)
+    result = ExactIndex(layout(vectors)).search(layout(queries))
+    assert_array_equal(result[0], expected[0])
+    assert_array_equal(result[1], expected[1])
+
+
+def test_search_excludes_by_a_matrix_with_int64_ids(rng, queries, vectors):
+    exclude = reference.random_csr(rng, (20, 30))
+    wide = exclude.to_scipy(copy=True)
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    expected, _ = ExactIndex(vectors).search(queries, exclude=exclude)
+    for given in (wide, sp.csr_matrix(wide)):
+        assert_array_equal(ExactIndex(vectors).search(queries, exclude=given)[0], expected)
+
+
+@pytest.mark.parametrize("n_factors", [1, 4096])
+def test_index_of_vectors_of_any_length(rng, n_factors):
+    vectors = rng.integers(-2, 3, (30, n_factors)).astype(np.float32)
+    ids, scores = ExactIndex(vectors).search(vectors[:3], k=30)
+    expected = reference.top_k(vectors[:3] @ vectors.T, 30)
+    assert_array_equal(ids, expected[0])
+    assert_array_equal(scores, expected[1])
+
+
+def test_index_of_vectors_without_factors_scores_nothing(queries):
+    ids, scores = ExactIndex(np.empty((3, 0))).search(np.empty((2, 0)), k=2)
+    assert_array_equal(ids, [[0, 1], [0, 1]])
+    assert_array_equal(scores, 0)
+
+
 def test_index_takes_lists_integers_and_no_vectors_at_all():
     assert_array_equal(ExactIndex([[1, 0], [0, 2]]).search([[1, 1]], k=2)[0], [[1, 0]])
     assert_array_equal(ExactIndex(np.empty((0, 2))).search([[1, 1]], k=2)[0], [[-1, -1]])
