@@ -569,7 +569,7 @@ def load(path: str | os.PathLike[str]) -> Recommender:
 def zero_rows(vectors: Float32Array) -> Int64Array:
     """Rows of `vectors` that hold nothing but zeros, in rising order."""
     rows = np.flatnonzero(vectors[:, 0] == 0)  # few, and the rest is not read
-    return rows[~vectors[rows].any(axis=1)]
+    return rows[~vectors[rows].any(axis=1)] if rows.size else rows
 
 
 def _leave_empty(rows: Int64Array, ids: Int32Array, scores: Float32Array) -> None:
