@@ -16,11 +16,14 @@ namespace {
 using simd::padded;
 
 constexpr Offset kChunkRows = 64;           // rows gathered at once, at most
-constexpr Offset kChunkFloats = 8192;       // and what stays in a first-level cache until it is used
+constexpr Offset kChunkFloats = 4096;       // and what stays in a first-level cache until it is used
 constexpr Offset kFormRows = 256;           // rows of one update of a formed matrix
 constexpr Offset kPanelBytes = 1 << 20;     // a row's block of gathered factors that stays in a second-level cache
 constexpr Offset kHeavyRow = 4096;          // rows this long are handed out first and one by one
 constexpr Offset kRowsEach = 32;            // lighter rows are handed out in groups
+constexpr Offset kGroupRows = 128;          // long rows solved side by side, at most
+constexpr Offset kGroupUses = 8;            // and closed sooner, when each row of y is used so often
+constexpr Offset kBlockBytes = 1 << 19;     // of y that long rows share in a second-level cache
 constexpr int kExactSteps = 64;             // conjugate gradients where Cholesky finds a singular matrix
 constexpr int kMaxRefinements = 2;          // of a step from a matrix of rounded products
 constexpr float kShortStep = 1.0F / 16;     // of the solution's length
@@ -49,6 +52,181 @@ float row_penalty(const AlsObjective& objective, Offset n_entries, Offset n_cols
                             std::pow(count, static_cast<double>(objective.regularization_exponent)));
 }
 
+/// The longest row whose gathered block is kept.
+Offset panel_rows(Offset dp) { return std::max(kFormRows, padded(kPanelBytes / (4 * dp))); }
+
+/// Rows gathered at once.
+Offset chunk_rows(Offset dp) { return std::clamp(kChunkFloats / dp / simd::kPad * simd::kPad, simd::kPad, kChunkRows); }
+
+/// The entries [first, first + n) of `interactions`: w = c - w0 and v = c p, zero up to a multiple of 16. Returns the
+/// smallest w, or 1.
+float load_weights(const Problem& problem, Offset first, Offset n, float* w, float* v) {
+  const AlsObjective& objective = problem.objective;
+  const float* values = problem.interactions.values + first;
+  float smallest = 1;
+  for (Offset j = 0; j < n; ++j) {
+    const float confidence = 1 + objective.alpha * std::fabs(values[j]);
+    w[j] = confidence - objective.unobserved_weight;
+    v[j] = values[j] > 0 ? confidence : 0;
+    smallest = std::min(smallest, w[j]);
+  }
+  std::fill(w + n, w + padded(n), 0.0F);
+  std::fill(v + n, v + padded(n), 0.0F);
+  return smallest;
+}
+
+/// The diagonal that all rows with n_entries share, padded with ones.
+void load_dense(const Problem& problem, Offset n_entries, float* dense) {
+  const Offset d = problem.y.n_cols;
+  const float penalty = row_penalty(problem.objective, n_entries, problem.interactions.n_cols);
+  float largest = 0;
+  for (Offset i = 0; i < d; ++i) {
+    dense[i] = problem.objective.unobserved_weight * problem.eigenvalues[i] + penalty;
+    largest = std::max(largest, dense[i]);
+  }
+  if (largest == 0) largest = 1;
+  // Where y is rounding noise and nothing is penalized, any value would solve the system: a large weight makes it zero.
+  for (Offset i = 0; i < d; ++i) dense[i] = dense[i] > kNoise * largest ? dense[i] : largest;
+  std::fill(dense + d, dense + padded(d), 1.0F);
+}
+
+void load_start(const Problem& problem, Offset row, float* x) {
+  const Offset d = problem.y.n_cols;
+  std::copy_n(problem.x.row(row), d, x);
+  std::fill(x + d, x + padded(d), 0.0F);
+}
+
+void gather_columns(const Problem& problem, Offset first, Offset n, Offset column, Offset columns, Offset width,
+                    float* panel) {
+  const auto& interactions = problem.interactions;
+  problem.micro.gather(problem.y.data + column, problem.y.n_cols, columns, interactions.indices + first, n,
+                       interactions.nnz() - first, width, panel);
+  std::fill(panel + n * width, panel + padded(n) * width, 0.0F);
+}
+
+/// Gathers the factors of the entries [first, first + n) of `interactions`, and zeros up to a multiple of 16 rows.
+void gather(const Problem& problem, Offset first, Offset n, float* panel) {
+  const Offset dp = padded(problem.y.n_cols);
+  if (problem.y_bf16.n_rows == 0 || problem.solver != AlsSolver::kCg) {
+    return gather_columns(problem, first, n, 0, problem.y.n_cols, dp, panel);
+  }
+  const auto& interactions = problem.interactions;
+  problem.micro.gather_bf16(problem.y_bf16.data, problem.y_bf16.n_cols, dp, interactions.indices + first, n,
+                            interactions.nnz() - first, dp, panel);
+  std::fill(panel + n * dp, panel + padded(n) * dp, 0.0F);
+}
+
+/// The squared residual at which a row that starts from rz is done. Beyond float32's accuracy steps add noise, and near
+/// its smallest number they grow without bound.
+float converged_residual(float rz, float tolerance) {
+  constexpr float kLeast = 1.0F / (1LL << 48), kSmallest = 0x1p-126F;
+  return std::max(rz * std::max(tolerance, kLeast), kSmallest);
+}
+
+/// Solves long rows by conjugate gradients side by side, block after block of y: what one row has brought into a
+/// second-level cache is there for the others. Nothing gathered is kept; each step gathers again.
+class LongRows {
+ public:
+  LongRows(const Problem& problem, Offset max_rows);
+
+  void solve(std::span<const Offset> rows, int steps, float tolerance);
+
+ private:
+  struct Row {
+    Offset row, entry;  // the next entry to be gathered
+    float* vectors;     // dense, x, residual, diagonal, p, q
+    float rz = 0, converged = 0;
+  };
+
+  template <class Body>
+  void for_entries(const Body& body);
+  [[nodiscard]] float* vector(const Row& row, int which) const { return row.vectors + which * dp_; }
+
+  static constexpr int kDense = 0, kX = 1, kResidual = 2, kDiagonal = 3, kDirection = 4, kProduct = 5, kVectors = 6;
+
+  const Problem& problem_;
+  const simd::MicroKernels& micro_;
+  Offset dp_;
+  std::vector<Row> rows_;  // of this group, those not done
+  Scratch<float> vectors_, panel_, w_, v_;
+};
+
+LongRows::LongRows(const Problem& problem, Offset max_rows)
+    : problem_(problem),
+      micro_(problem.micro),
+      dp_(padded(problem.y.n_cols)),
+      vectors_(static_cast<std::size_t>(max_rows * kVectors * dp_)),
+      panel_(static_cast<std::size_t>(chunk_rows(dp_) * dp_)),
+      w_(static_cast<std::size_t>(kChunkRows)),
+      v_(static_cast<std::size_t>(kChunkRows)) {
+  rows_.reserve(static_cast<std::size_t>(max_rows));
+}
+
+/// Calls body(row, n, panel) for the entries of all rows, some n of them at a time, with panel_, w_ and v_ loaded.
+template <class Body>
+void LongRows::for_entries(const Body& body) {
+  const auto& interactions = problem_.interactions;
+  Offset shortest = interactions.n_cols;
+  for (Row& row : rows_) {
+    row.entry = interactions.indptr[row.row];
+    shortest = std::min(shortest, interactions.row_size(row.row));
+  }
+  const Offset row_bytes = problem_.y_bf16.n_rows > 0 ? 2 * dp_ : 4 * problem_.y.n_cols;
+  // Fewer than 16 entries of a row in a block would leave the panel half empty.
+  const Offset block =
+      std::max(kBlockBytes / row_bytes, simd::kPad * interactions.n_cols / std::max<Offset>(1, shortest));
+  for (Offset begin = 0; begin < interactions.n_cols; begin += block) {
+    for (Row& row : rows_) {
+      const Id* ids = interactions.indices;
+      const Offset last = std::min(interactions.indptr[row.row + 1], row.entry + block);
+      const Offset end = std::lower_bound(ids + row.entry, ids + last, begin + block) - ids;
+      for (Offset n; row.entry < end; row.entry += n) {
+        n = std::min(chunk_rows(dp_), end - row.entry);
+        gather(problem_, row.entry, n, panel_.get());
+        load_weights(problem_, row.entry, n, w_.get(), v_.get());
+        body(row, padded(n));
+      }
+    }
+  }
+}
+
+void LongRows::solve(std::span<const Offset> rows, int steps, float tolerance) {
+  rows_.clear();
+  for (std::size_t g = 0; g < rows.size(); ++g) {
+    const Row row = {rows[g], 0, vectors_.get() + static_cast<Offset>(g) * kVectors * dp_};
+    float *dense = vector(row, kDense), *x = vector(row, kX), *residual = vector(row, kResidual);
+    load_dense(problem_, problem_.interactions.row_size(row.row), dense);
+    load_start(problem_, row.row, x);
+    for (Offset i = 0; i < dp_; ++i) residual[i] = -dense[i] * x[i];
+    std::copy_n(dense, dp_, vector(row, kDiagonal));
+    rows_.push_back(row);
+  }
+  for_entries([&](const Row& row, Offset n) {
+    micro_.panel_residual(n, dp_, panel_.get(), w_.get(), v_.get(), vector(row, kX), vector(row, kResidual),
+                          vector(row, kDiagonal));
+  });
+  for (Row& row : rows_) {
+    row.rz = micro_.cg_begin(dp_, vector(row, kDense), vector(row, kResidual), vector(row, kDiagonal),
+                             vector(row, kDirection), vector(row, kProduct));
+    row.converged = converged_residual(row.rz, tolerance);
+  }
+  for (int step = 0; step < steps; ++step) {
+    std::erase_if(rows_, [](const Row& row) { return !(row.rz > row.converged); });
+    if (rows_.empty()) break;
+    for_entries([&](const Row& row, Offset n) {
+      micro_.panel_apply(n, dp_, panel_.get(), w_.get(), vector(row, kDirection), vector(row, kProduct));
+    });
+    for (Row& row : rows_) {
+      row.rz = micro_.cg_step(dp_, vector(row, kDense), vector(row, kDiagonal), row.rz, vector(row, kDirection),
+                              vector(row, kProduct), vector(row, kResidual), vector(row, kX));
+    }
+  }
+  for (std::size_t g = 0; g < rows.size(); ++g) {
+    const float* x = vectors_.get() + (static_cast<Offset>(g) * kVectors + kX) * dp_;
+    std::copy_n(x, problem_.y.n_cols, problem_.x.row(rows[g]));
+  }
+}
+
 /// Solves rows one after another with scratch of its own.
 class RowEngine {
  public:
@@ -58,8 +236,6 @@ class RowEngine {
 
  private:
   void load_row(Offset row);
-  void gather(Offset first, Offset n, float* panel) const;
-  void gather_columns(Offset first, Offset n, Offset column, Offset columns, Offset width, float* panel) const;
   [[nodiscard]] bool rounds_products(int terms) const { return terms > 0 && micro_.has_bf16_tiles && all_positive_; }
   void add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms);
   void start_residual();
@@ -77,8 +253,7 @@ class RowEngine {
   Offset chunk_rows_;      // rows gathered at once
   Offset panel_rows_;      // longest row whose gathered block is kept
   Offset n_ = 0, np_ = 0;  // entries of this row, padded
-  const Id* ids_ = nullptr;
-  Offset n_ahead_ = 0;        // ids that follow ids_ in memory
+  Offset row_ = 0, begin_ = 0;  // this row and its first entry
   bool all_positive_ = true;  // every weight c - w0 > 0
   Scratch<float> w_, v_;      // per entry: c - w0 and c p
   Scratch<float> panel_, scaled_, matrix_;
@@ -91,8 +266,8 @@ RowEngine::RowEngine(const Problem& problem, Offset longest_row)
   const auto count = [](Offset n) { return static_cast<std::size_t>(n); };
   const Offset longest = padded(longest_row);
   const Offset width = problem.solver == AlsSolver::kBlock ? padded(std::min(problem.block, d_)) : dp_;
-  chunk_rows_ = std::clamp(kChunkFloats / dp_ / simd::kPad * simd::kPad, simd::kPad, kChunkRows);
-  panel_rows_ = std::max(kFormRows, padded(kPanelBytes / (4 * dp_)));
+  chunk_rows_ = chunk_rows(dp_);
+  panel_rows_ = panel_rows(dp_);
   const Offset dual_rows = problem.solver == AlsSolver::kCholesky ? std::min(dp_, longest) : 0;
   const Offset kept_rows = std::max({kFormRows, std::min(panel_rows_, longest), dual_rows});
   const Offset panel_size =
@@ -113,53 +288,13 @@ RowEngine::RowEngine(const Problem& problem, Offset longest_row)
 }
 
 void RowEngine::load_row(Offset row) {
-  const auto& interactions = problem_.interactions;
-  const AlsObjective& objective = problem_.objective;
-  const Offset begin = interactions.indptr[row];
-  n_ = interactions.row_size(row);
+  row_ = row;
+  begin_ = problem_.interactions.indptr[row];
+  n_ = problem_.interactions.row_size(row);
   np_ = padded(n_);
-  ids_ = interactions.indices + begin;
-  n_ahead_ = interactions.nnz() - begin;
-  const float* values = interactions.values + begin;
-  float smallest = 1;
-  for (Offset j = 0; j < n_; ++j) {
-    const float confidence = 1 + objective.alpha * std::fabs(values[j]);
-    w_[j] = confidence - objective.unobserved_weight;
-    v_[j] = values[j] > 0 ? confidence : 0;
-    smallest = std::min(smallest, w_[j]);
-  }
-  all_positive_ = smallest > 0;
-  std::fill(w_.get() + n_, w_.get() + np_, 0.0F);
-  std::fill(v_.get() + n_, v_.get() + np_, 0.0F);
-  const float penalty = row_penalty(objective, n_, interactions.n_cols);
-  float largest = 0;
-  for (Offset i = 0; i < d_; ++i) {
-    dense_[i] = objective.unobserved_weight * problem_.eigenvalues[i] + penalty;
-    largest = std::max(largest, dense_[i]);
-  }
-  if (largest == 0) largest = 1;
-  // Where y is rounding noise and nothing is penalized, any value would solve the system: a large weight makes it zero.
-  for (Offset i = 0; i < d_; ++i) dense_[i] = dense_[i] > kNoise * largest ? dense_[i] : largest;
-  std::fill(dense_.get() + d_, dense_.get() + dp_, 1.0F);
-  std::copy_n(problem_.x.row(row), d_, x_.get());
-  std::fill(x_.get() + d_, x_.get() + dp_, 0.0F);
-}
-
-/// Gathers the factors of entries [first, first + n) and zeros up to a multiple of 16 rows.
-void RowEngine::gather(Offset first, Offset n, float* panel) const {
-  if (problem_.y_bf16.n_rows > 0 && problem_.solver == AlsSolver::kCg) {
-    micro_.gather_bf16(problem_.y_bf16.data, problem_.y_bf16.n_cols, dp_, ids_ + first, n, n_ahead_ - first, dp_,
-                       panel);
-    std::fill(panel + n * dp_, panel + padded(n) * dp_, 0.0F);
-  } else {
-    gather_columns(first, n, 0, d_, dp_, panel);
-  }
-}
-
-void RowEngine::gather_columns(Offset first, Offset n, Offset column, Offset columns, Offset width,
-                               float* panel) const {
-  micro_.gather(problem_.y.data + column, d_, columns, ids_ + first, n, n_ahead_ - first, width, panel);
-  std::fill(panel + n * width, panel + padded(n) * width, 0.0F);
+  all_positive_ = load_weights(problem_, begin_, n_, w_.get(), v_.get()) > 0;
+  load_dense(problem_, n_, dense_.get());
+  load_start(problem_, row, x_.get());
 }
 
 /// matrix += panel' diag(w) panel, upper triangle, for n <= kFormRows rows; on a tile unit in `terms` products of
@@ -186,7 +321,7 @@ void RowEngine::add_residual(Offset first, Offset last, float* panel) {
   for (Offset row = first; row < last; row += chunk_rows_) {
     const Offset n = std::min(chunk_rows_, last - row);
     float* rows = panel + (row - first) * dp_;
-    gather(row, n, rows);
+    gather(problem_, begin_ + row, n, rows);
     micro_.panel_residual(padded(n), dp_, rows, w_.get() + row, v_.get() + row, x_.get(), residual_.get(),
                           diagonal_.get());
   }
@@ -206,15 +341,18 @@ void RowEngine::form_system(int terms) {
 
 void RowEngine::solve_cg(int steps, float tolerance) {
   if (n_ > panel_rows_) {
-    form_system(1);
-    micro_.mirror_upper(dp_, matrix_.get());
-    micro_.cg_matrix(dp_, matrix_.get(), diagonal_.get(), steps, tolerance, residual_.get(), x_.get(), vectors_.get());
-    return;
+    LongRows(problem_, 1).solve({&row_, 1}, steps, tolerance);
+    return load_start(problem_, row_, x_.get());
   }
   start_residual();
   add_residual(0, n_, panel_.get());
-  micro_.cg_panel(np_, dp_, panel_.get(), w_.get(), dense_.get(), diagonal_.get(), steps, tolerance, residual_.get(),
-                  x_.get(), vectors_.get());
+  float *p = vectors_.get(), *q = p + dp_;
+  float rz = micro_.cg_begin(dp_, dense_.get(), residual_.get(), diagonal_.get(), p, q);
+  const float converged = converged_residual(rz, tolerance);
+  for (int step = 0; step < steps && rz > converged; ++step) {
+    micro_.panel_apply(np_, dp_, panel_.get(), w_.get(), p, q);
+    rz = micro_.cg_step(dp_, dense_.get(), diagonal_.get(), rz, p, q, residual_.get(), x_.get());
+  }
 }
 
 void RowEngine::solve_cholesky() {
@@ -243,7 +381,7 @@ void RowEngine::solve_cholesky() {
 void RowEngine::solve_dual() {
   float* scale = diagonal_.get();
   for (Offset i = 0; i < dp_; ++i) scale[i] = 1 / std::sqrt(dense_[i]);
-  gather(0, n_, panel_.get());
+  gather(problem_, begin_, n_, panel_.get());
   float* transposed = scaled_.get();  // (dp_, np_)
   for (Offset j = 0; j < np_; ++j) {
     const float root = j < n_ ? std::sqrt(w_[j]) : 0;
@@ -283,7 +421,7 @@ void RowEngine::solve_block() {
   float* errors = vectors_.get();  // v - w (P x), kept up to date
   for (Offset first = 0; first < n_; first += chunk_rows_) {
     const Offset n = std::min(chunk_rows_, n_ - first);
-    gather(first, n, panel_.get());
+    gather(problem_, begin_ + first, n, panel_.get());
     micro_.panel_dot(padded(n), dp_, panel_.get(), x_.get(), errors + first);
   }
   for (Offset j = 0; j < np_; ++j) errors[j] = v_[j] - w_[j] * errors[j];
@@ -291,7 +429,7 @@ void RowEngine::solve_block() {
   for (Offset column = 0; column < d_; column += widest) {
     const Offset columns = std::min(widest, d_ - column);
     const Offset width = padded(columns);
-    gather_columns(0, n_, column, columns, width, panel_.get());
+    gather_columns(problem_, begin_, n_, column, columns, width, panel_.get());
     float* step = residual_.get();
     for (Offset i = 0; i < width; ++i) step[i] = -dense_[column + i] * x_[column + i];
     micro_.panel_combine(np_, width, panel_.get(), errors, step);
@@ -328,27 +466,50 @@ void RowEngine::solve(Offset row) {
   std::copy_n(x_.get(), d_, problem_.x.row(row));
 }
 
-struct RowRange {
-  Offset begin = 0, end = 0;
+/// Some of the rows, as positions in an order of them.
+struct Piece {
+  std::size_t begin, end;
+  bool together;  // by LongRows
 };
 
-/// Long rows first, each alone, the longest at the head; then groups of the others in order.
-std::vector<RowRange> balanced_ranges(CsrView<const float> interactions) {
-  std::vector<RowRange> heavy, light;
+struct Schedule {
+  std::vector<Offset> rows;
+  std::vector<Piece> pieces;
+};
+
+/// Long rows first, from the longest on, side by side where that is how they are solved, else each alone; then groups
+/// of the others in order.
+Schedule balanced_schedule(const Problem& problem) {
+  const auto& interactions = problem.interactions;
+  const bool groups = problem.solver == AlsSolver::kCg;
+  const Offset is_long = groups ? panel_rows(padded(problem.y.n_cols)) + 1 : kHeavyRow;
+  Schedule schedule;
+  auto& [rows, pieces] = schedule;
+  rows.reserve(static_cast<std::size_t>(interactions.n_rows));
   for (Offset row = 0; row < interactions.n_rows; ++row) {
-    if (interactions.row_size(row) >= kHeavyRow) {
-      heavy.push_back({row, row + 1});
-    } else if (!light.empty() && light.back().end == row && row - light.back().begin < kRowsEach) {
-      light.back().end = row + 1;
-    } else {
-      light.push_back({row, row + 1});
-    }
+    if (interactions.row_size(row) >= is_long) rows.push_back(row);
   }
-  std::stable_sort(heavy.begin(), heavy.end(), [&](RowRange a, RowRange b) {
-    return interactions.row_size(a.begin) > interactions.row_size(b.begin);
-  });
-  heavy.insert(heavy.end(), light.begin(), light.end());
-  return heavy;
+  std::stable_sort(rows.begin(), rows.end(),
+                   [&](Offset a, Offset b) { return interactions.row_size(a) > interactions.row_size(b); });
+  const std::size_t n_long = rows.size();
+  Offset uses = 0;
+  for (std::size_t i = 0; i < n_long; ++i) {
+    const bool closed = pieces.empty() || !groups || uses >= kGroupUses * interactions.n_cols ||
+                        i - pieces.back().begin == static_cast<std::size_t>(kGroupRows);
+    if (closed) {
+      pieces.push_back({i, i, groups});
+      uses = 0;
+    }
+    pieces.back().end = i + 1;
+    uses += interactions.row_size(rows[i]);
+  }
+  for (Offset row = 0; row < interactions.n_rows; ++row) {
+    if (interactions.row_size(row) < is_long) rows.push_back(row);
+  }
+  for (std::size_t i = n_long; i < rows.size(); i += kRowsEach) {
+    pieces.push_back({i, std::min(rows.size(), i + static_cast<std::size_t>(kRowsEach)), false});
+  }
+  return schedule;
 }
 
 Offset longest_row(CsrView<const float> interactions) {
@@ -382,16 +543,23 @@ void als_half_sweep(const Context& ctx, CsrView<const float> interactions, Matri
   }
   const Problem problem = {*ctx.micro, interactions, y,     y_bf16, eigenvalues, objective, solver,
                            steps,      tolerance,    block, x};
-  const std::vector<RowRange> ranges = balanced_ranges(interactions);
+  const Schedule schedule = balanced_schedule(problem);
   const Offset longest = longest_row(interactions);
-  std::vector<std::unique_ptr<RowEngine>> engines(static_cast<std::size_t>(ctx.n_threads));
-  parallel_for(ctx, static_cast<Offset>(ranges.size()), 1, [&](Offset begin, Offset end, int worker) {
-    auto& engine = engines[static_cast<std::size_t>(worker)];
-    if (!engine) engine = std::make_unique<RowEngine>(problem, longest);
-    for (Offset r = begin; r < end; ++r) {
-      const RowRange range = ranges[static_cast<std::size_t>(r)];
-      for (Offset row = range.begin; row < range.end; ++row) engine->solve(row);
+  struct Engines {
+    std::unique_ptr<RowEngine> single;
+    std::unique_ptr<LongRows> group;
+  };
+  std::vector<Engines> engines(static_cast<std::size_t>(ctx.n_threads));
+  parallel_for(ctx, static_cast<Offset>(schedule.pieces.size()), 1, [&](Offset index, Offset, int worker) {
+    const Piece& piece = schedule.pieces[static_cast<std::size_t>(index)];
+    const std::span rows(schedule.rows.data() + piece.begin, piece.end - piece.begin);
+    auto& [single, group] = engines[static_cast<std::size_t>(worker)];
+    if (piece.together) {
+      if (!group) group = std::make_unique<LongRows>(problem, kGroupRows);
+      return group->solve(rows, steps, tolerance);
     }
+    if (!single) single = std::make_unique<RowEngine>(problem, longest);
+    for (const Offset row : rows) single->solve(row);
   });
 }
 

@@ -36,8 +36,6 @@ struct MicroKernels {
   bool (*cholesky_upper)(std::int64_t d, float* a);
   /// Solves u' u x = b in place, padded.
   void (*cholesky_solve)(std::int64_t d, const float* u, float* b);
-  /// Copies the upper triangle of a (d, d), padded, to the lower one.
-  void (*mirror_upper)(std::int64_t d, float* a);
   /// panel (n, d) padded <- rows ids[0..n) of y, each `columns` <= d long, `y_row` apart. Ids up to ids[n_ahead) are
   /// there to be prefetched (n_ahead >= n).
   void (*gather)(const float* y, std::int64_t y_row, std::int64_t columns, const std::int32_t* ids, std::int64_t n,
@@ -47,15 +45,16 @@ struct MicroKernels {
   /// out += panel' (v - w (panel x)) and diagonal += sum_j w_j panel_j^2; n a multiple of kPad, padded.
   void (*panel_residual)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* v,
                          const float* x, float* out, float* diagonal);
-  /// Preconditioned conjugate gradients for (diag(dense) + panel' diag(w) panel) x = b: at most `steps` steps from the
-  /// x given, fewer once the squared residual, each part over its diagonal, has fallen to the share `tolerance`; r = b
-  /// - a x (destroyed) and the diagonal of the system, the preconditioner, are given; n a multiple of kPad, padded.
-  /// `scratch` holds 3 d floats, aligned.
-  void (*cg_panel)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* dense,
-                   const float* diagonal, int steps, float tolerance, float* r, float* x, float* scratch);
-  /// The same for a symmetric matrix a (d, d) with both triangles present.
-  void (*cg_matrix)(std::int64_t d, const float* a, const float* diagonal, int steps, float tolerance, float* r,
-                    float* x, float* scratch);
+  /// out += panel' (w (panel x)); n a multiple of kPad, padded.
+  void (*panel_apply)(std::int64_t n, std::int64_t d, const float* panel, const float* w, const float* x, float* out);
+  /// Conjugate gradients for (diag(dense) + b) x = c, preconditioned by the diagonal of the system; padded. From the
+  /// residual r and that diagonal, which is inverted in place, the first direction p and its part q = dense p of the
+  /// product; returns the squared residual r' p. The caller adds b p to q before each step.
+  float (*cg_begin)(std::int64_t d, const float* dense, const float* r, float* diagonal, float* p, float* q);
+  /// One step: x and r move along p, whose product is q and squared residual rz; then p and q as in `cg_begin`. Returns
+  /// the new squared residual; 0, with nothing moved, where the system is not positive along p.
+  float (*cg_step)(std::int64_t d, const float* dense, const float* inverse, float rz, float* p, float* q, float* r,
+                   float* x);
   /// out = panel x (n results); n a multiple of kPad, padded.
   void (*panel_dot)(std::int64_t n, std::int64_t d, const float* panel, const float* x, float* out);
   /// out += panel' t; n a multiple of kPad, padded.

@@ -187,21 +187,6 @@ struct Micro {
     }
   }
 
-  static void mirror_upper(Size d, float* a) {
-    float block[kPad][kPad];  // transposed here, so that both sides are read and written by rows
-    for (Size i0 = 0; i0 < d; i0 += kPad) {
-      for (Size j0 = i0; j0 < d; j0 += kPad) {
-        for (Size i = 0; i < kPad; ++i) {
-          for (Size j = 0; j < kPad; ++j) block[j][i] = a[(i0 + i) * d + j0 + j];
-        }
-        for (Size j = 0; j < kPad; ++j) {
-          const Size end = i0 == j0 ? j : kPad;
-          for (Size i = 0; i < end; ++i) a[(j0 + j) * d + i0 + i] = block[j][i];
-        }
-      }
-    }
-  }
-
   // ---- panels of gathered rows ----------------------------------------------------------------------------------
 
   static constexpr Size kPrefetchRows = 12;  // some rows' worth of lines in flight, within what a core tracks
@@ -309,62 +294,38 @@ struct Micro {
 
   // ---- conjugate gradients --------------------------------------------------------------------------------------
 
-  /// `apply(p, q)` sets q = a p.
-  template <class Apply>
-  static void conjugate_gradients(Size d, const Apply& apply, const float* diagonal, int steps, float tolerance,
-                                  float* r, float* x, float* scratch) {
-    float* p = scratch;
-    float* q = scratch + d;
-    float* inverse = scratch + 2 * d;
-    for (Size i = 0; i < d; ++i) inverse[i] = diagonal[i] > 0 ? 1 / diagonal[i] : 0;
-    Reg rz_sum = V::zero();
+  static float cg_begin(Size d, const float* dense, const float* r, float* diagonal, float* p, float* q) {
+    Reg rz = V::zero();
+    for (Size i = 0; i < d; ++i) diagonal[i] = diagonal[i] > 0 ? 1 / diagonal[i] : 0;
     for (Size i = 0; i < d; i += kLanes) {
-      const Reg residual = V::load(r + i), z = V::mul(residual, V::load(inverse + i));
+      const Reg residual = V::load(r + i), z = V::mul(residual, V::load(diagonal + i));
       V::store(p + i, z);
-      rz_sum = V::fma(residual, z, rz_sum);
+      V::store(q + i, V::mul(V::load(dense + i), z));
+      rz = V::fma(residual, z, rz);
     }
-    float rz = sum(rz_sum);
-    // Beyond float32's accuracy steps add noise, and near its smallest number they grow without bound.
-    constexpr float kLeast = 1.0F / (1LL << 48), kSmallest = 0x1p-126F;
-    const float share = tolerance > kLeast ? tolerance : kLeast;
-    const float converged = rz * share > kSmallest ? rz * share : kSmallest;
-    for (int step = 0; step < steps && rz > converged; ++step) {
-      apply(p, q);
-      const float curvature = dot(p, q, d);
-      if (!(curvature > 0)) return;
-      const Reg length = V::set1(rz / curvature);
-      Reg next_sum = V::zero();
-      for (Size i = 0; i < d; i += kLanes) {
-        V::store(x + i, V::fma(length, V::load(p + i), V::load(x + i)));
-        const Reg residual = V::fnma(length, V::load(q + i), V::load(r + i));
-        V::store(r + i, residual);
-        next_sum = V::fma(V::mul(residual, residual), V::load(inverse + i), next_sum);
-      }
-      const float next = sum(next_sum);
-      const Reg ratio = V::set1(next / rz);
-      for (Size i = 0; i < d; i += kLanes) {
-        V::store(p + i, V::fma(ratio, V::load(p + i), V::mul(V::load(r + i), V::load(inverse + i))));
-      }
-      rz = next;
-    }
+    return sum(rz);
   }
 
-  static void cg_panel(Size n, Size d, const float* panel, const float* w, const float* dense, const float* diagonal,
-                       int steps, float tolerance, float* r, float* x, float* scratch) {
-    const auto apply = [=](const float* p, float* q) {
-      for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::mul(V::load(dense + i), V::load(p + i)));
-      panel_apply(n, d, panel, w, p, q);
-    };
-    conjugate_gradients(d, apply, diagonal, steps, tolerance, r, x, scratch);
-  }
-
-  static void cg_matrix(Size d, const float* a, const float* diagonal, int steps, float tolerance, float* r, float* x,
-                        float* scratch) {
-    const auto apply = [=](const float* p, float* q) {
-      for (Size i = 0; i < d; i += kLanes) V::store(q + i, V::zero());
-      panel_combine(d, d, a, p, q);  // symmetric: a p = a' p
-    };
-    conjugate_gradients(d, apply, diagonal, steps, tolerance, r, x, scratch);
+  static float cg_step(Size d, const float* dense, const float* inverse, float rz, float* p, float* q, float* r,
+                       float* x) {
+    const float curvature = dot(p, q, d);
+    if (!(curvature > 0)) return 0;
+    const Reg length = V::set1(rz / curvature);
+    Reg next_sum = V::zero();
+    for (Size i = 0; i < d; i += kLanes) {
+      V::store(x + i, V::fma(length, V::load(p + i), V::load(x + i)));
+      const Reg residual = V::fnma(length, V::load(q + i), V::load(r + i));
+      V::store(r + i, residual);
+      next_sum = V::fma(V::mul(residual, residual), V::load(inverse + i), next_sum);
+    }
+    const float next = sum(next_sum);
+    const Reg ratio = V::set1(next / rz);
+    for (Size i = 0; i < d; i += kLanes) {
+      const Reg direction = V::fma(ratio, V::load(p + i), V::mul(V::load(r + i), V::load(inverse + i)));
+      V::store(p + i, direction);
+      V::store(q + i, V::mul(V::load(dense + i), direction));
+    }
+    return next;
   }
 
   static void round_bf16(const float* x, Size n, std::uint16_t* out) {
@@ -419,12 +380,12 @@ struct Micro {
         .syrk_upper_bf16 = nullptr,
         .cholesky_upper = cholesky_upper,
         .cholesky_solve = cholesky_solve,
-        .mirror_upper = mirror_upper,
         .gather = gather,
         .gather_bf16 = gather_bf16,
         .panel_residual = panel_residual,
-        .cg_panel = cg_panel,
-        .cg_matrix = cg_matrix,
+        .panel_apply = panel_apply,
+        .cg_begin = cg_begin,
+        .cg_step = cg_step,
         .panel_dot = panel_dot,
         .panel_combine = panel_combine,
         .round_bf16 = round_bf16,
