@@ -8,6 +8,7 @@
 #include "check.hpp"
 #include "parallel.hpp"
 #include "scratch.hpp"
+#include "simd/denormals.hpp"
 
 namespace likewise::cpu {
 
@@ -15,18 +16,20 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kChunkRows = 64;           // rows gathered at once, at most
-constexpr Offset kChunkFloats = 4096;       // and what stays in a first-level cache until it is used
-constexpr Offset kFormRows = 256;           // rows of one update of a formed matrix
-constexpr Offset kPanelBytes = 1 << 20;     // a row's block of gathered factors that stays in a second-level cache
-constexpr Offset kHeavyRow = 4096;          // rows this long are handed out first and one by one
-constexpr Offset kRowsEach = 32;            // lighter rows are handed out in groups
-constexpr Offset kGroupRows = 128;          // long rows solved side by side, at most
-constexpr Offset kGroupUses = 8;            // and closed sooner, when each row of y is used so often
-constexpr Offset kBlockBytes = 1 << 19;     // of y that long rows share in a second-level cache
-constexpr int kExactSteps = 64;             // conjugate gradients where Cholesky finds a singular matrix
-constexpr int kMaxRefinements = 2;          // of a step from a matrix of rounded products
-constexpr float kShortStep = 1.0F / 16;     // of the solution's length
+constexpr Offset kChunkRows = 64;        // rows gathered at once, at most
+constexpr Offset kChunkFloats = 4096;    // and what stays in a first-level cache until it is used
+constexpr Offset kFormRows = 256;        // rows of one update of a formed matrix
+constexpr Offset kPanelBytes = 1 << 20;  // a row's block of gathered factors that stays in a second-level cache
+constexpr Offset kHeavyRow = 4096;       // rows this long are handed out first and one by one
+constexpr Offset kRowsEach = 32;         // lighter rows are handed out in groups
+constexpr Offset kGroupRows = 128;       // long rows solved side by side, at most
+constexpr Offset kGroupUses = 8;         // and closed sooner, when each row of y is used so often
+constexpr Offset kBlockBytes = 1 << 19;  // of y that long rows share in a second-level cache
+constexpr int kExactSteps = 64;          // conjugate gradients where Cholesky finds a singular matrix
+constexpr int kMaxRefinements = 16;      // of a solution from a matrix of rounded products
+constexpr float kRefined = 1e-12F;       // squared residual at which it is done, of the solution's squared length
+constexpr float kOneTermGain = 1 << 12;  // by which a solve with products of one or three terms divides it
+constexpr float kThreeTermsGain = 1 << 24;
 constexpr float kLoad = 1.0F / 1024;        // share by which the diagonal of a singular block is grown
 constexpr float kNoise = 1.0F / (1 << 26);  // share of the largest eigenvalue that float32 does not tell from zero
 
@@ -236,26 +239,29 @@ class RowEngine {
 
  private:
   void load_row(Offset row);
+  [[nodiscard]] bool keeps_panel() const { return n_ <= panel_rows_; }
   [[nodiscard]] bool rounds_products(int terms) const { return terms > 0 && micro_.has_bf16_tiles && all_positive_; }
   void add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms);
   void start_residual();
   void add_residual(Offset first, Offset last, float* panel);
   void form_system(int terms);
+  void apply_system(const float* p, float* q);
   void solve_cg(int steps, float tolerance);
   void solve_cholesky();
+  void refine(int terms);
   void solve_dual();
   bool factor_block(Offset column, Offset width, int terms, float load);
   void solve_block();
 
   const Problem& problem_;
   const simd::MicroKernels& micro_;
-  Offset d_, dp_;          // factors, padded
-  Offset chunk_rows_;      // rows gathered at once
-  Offset panel_rows_;      // longest row whose gathered block is kept
-  Offset n_ = 0, np_ = 0;  // entries of this row, padded
+  Offset d_, dp_;               // factors, padded
+  Offset chunk_rows_;           // rows gathered at once
+  Offset panel_rows_;           // longest row whose gathered block is kept
+  Offset n_ = 0, np_ = 0;       // entries of this row, padded
   Offset row_ = 0, begin_ = 0;  // this row and its first entry
-  bool all_positive_ = true;  // every weight c - w0 > 0
-  Scratch<float> w_, v_;      // per entry: c - w0 and c p
+  bool all_positive_ = true;    // every weight c - w0 > 0
+  Scratch<float> w_, v_;        // per entry: c - w0 and c p
   Scratch<float> panel_, scaled_, matrix_;
   Scratch<float> x_, residual_, diagonal_, dense_, vectors_;
   Scratch<unsigned char> tiles_;
@@ -327,20 +333,32 @@ void RowEngine::add_residual(Offset first, Offset last, float* panel) {
   }
 }
 
-/// The matrix of the row's system, its diagonal, and the residual of x_.
+/// The matrix of the row's system, and the residual of x_.
 void RowEngine::form_system(int terms) {
   start_residual();
   std::fill_n(matrix_.get(), dp_ * dp_, 0.0F);
   for (Offset first = 0; first < n_; first += kFormRows) {
     const Offset last = std::min(n_, first + kFormRows);
-    add_residual(first, last, panel_.get());
-    add_to_matrix(last - first, dp_, panel_.get(), w_.get() + first, matrix_.get(), terms);
+    float* panel = panel_.get() + (keeps_panel() ? first * dp_ : 0);
+    add_residual(first, last, panel);
+    add_to_matrix(last - first, dp_, panel, w_.get() + first, matrix_.get(), terms);
   }
   for (Offset i = 0; i < dp_; ++i) matrix_[i * dp_ + i] += dense_[i];
 }
 
+/// q <- the matrix of the system times p, from the gathered rows.
+void RowEngine::apply_system(const float* p, float* q) {
+  for (Offset i = 0; i < dp_; ++i) q[i] = dense_[i] * p[i];
+  if (keeps_panel()) return micro_.panel_apply(np_, dp_, panel_.get(), w_.get(), p, q);
+  for (Offset first = 0; first < n_; first += chunk_rows_) {
+    const Offset n = std::min(chunk_rows_, n_ - first);
+    gather(problem_, begin_ + first, n, panel_.get());
+    micro_.panel_apply(padded(n), dp_, panel_.get(), w_.get() + first, p, q);
+  }
+}
+
 void RowEngine::solve_cg(int steps, float tolerance) {
-  if (n_ > panel_rows_) {
+  if (!keeps_panel()) {
     LongRows(problem_, 1).solve({&row_, 1}, steps, tolerance);
     return load_start(problem_, row_, x_.get());
   }
@@ -358,22 +376,45 @@ void RowEngine::solve_cg(int steps, float tolerance) {
 void RowEngine::solve_cholesky() {
   const bool positive_dense = std::all_of(dense_.get(), dense_.get() + d_, [](float value) { return value > 0; });
   if (np_ < dp_ && all_positive_ && positive_dense) return solve_dual();
-  // Three products in bf16 take no less time than one in float32 until matrices are wider than four tiles.
-  const int terms = dp_ > 64 ? 3 : 0;
+  // A row that has to be gathered again for each refinement is better off with a matrix that needs none.
+  const int terms = keeps_panel() ? 1 : 3;
   form_system(terms);
   if (!micro_.cholesky_upper(dp_, matrix_.get())) return solve_cg(kExactSteps, 0);  // singular in float32
-  for (int refinements = 0;; ++refinements) {
-    micro_.cholesky_solve(dp_, matrix_.get(), residual_.get());
-    for (Offset i = 0; i < dp_; ++i) x_[i] += residual_[i];
-    // A matrix of rounded products gives a step some thousandths off. That is nothing where the step is short, as in a
-    // fit that has begun to converge; else the step is taken again, from the residual, which is not rounded.
-    const float moved = micro_.dot(residual_.get(), residual_.get(), dp_), length = micro_.dot(x_.get(), x_.get(), dp_);
-    if (!rounds_products(terms) || refinements == kMaxRefinements || moved <= kShortStep * kShortStep * length) return;
-    start_residual();
-    for (Offset first = 0; first < n_; first += kFormRows) {
-      add_residual(first, std::min(n_, first + kFormRows), panel_.get());
-    }
+  if (rounds_products(terms)) return refine(terms);
+  micro_.cholesky_solve(dp_, matrix_.get(), residual_.get());
+  for (Offset i = 0; i < dp_; ++i) x_[i] += residual_[i];
+}
+
+/// Conjugate gradients on the exact system, whose matrix is known up to the rounding of its products and factored: the
+/// preconditioner. A solve divides the squared residual by `gain`, first guessed, then seen; the last is taken on
+/// trust.
+void RowEngine::refine(int terms) {
+  float gain = terms == 1 ? kOneTermGain : kThreeTermsGain;
+  float *p = vectors_.get(), *q = p + dp_, *z = q + dp_;
+  float length = 0;
+  for (Offset i = 0; i < dp_; ++i) length += dense_[i] * x_[i] * x_[i];
+  const auto precondition = [&] {
+    std::copy_n(residual_.get(), dp_, z);
+    micro_.cholesky_solve(dp_, matrix_.get(), z);
+    return micro_.dot(residual_.get(), z, dp_);
+  };
+  float rz = precondition();
+  const float refined = kRefined * std::max(rz, length);
+  std::copy_n(z, dp_, p);
+  for (int step = 0; step < kMaxRefinements && rz > refined * gain; ++step) {
+    apply_system(p, q);
+    const float curvature = micro_.dot(p, q, dp_);
+    if (!(curvature > 0)) break;
+    const float size = rz / curvature;
+    micro_.axpy(size, p, x_.get(), dp_);
+    micro_.axpy(-size, q, residual_.get(), dp_);
+    const float next = precondition();
+    const float ratio = next / rz;
+    for (Offset i = 0; i < dp_; ++i) p[i] = z[i] + ratio * p[i];
+    gain = std::min(gain, 1 / ratio);
+    rz = next;
   }
+  micro_.axpy(1, z, x_.get(), dp_);
 }
 
 /// With P~ = W^(1/2) P D^(-1/2) the solution is D^(-1/2) P~' (I + P~ P~')^(-1) W^(-1/2) v (push-through identity):
@@ -551,6 +592,7 @@ void als_half_sweep(const Context& ctx, CsrView<const float> interactions, Matri
   };
   std::vector<Engines> engines(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, static_cast<Offset>(schedule.pieces.size()), 1, [&](Offset index, Offset, int worker) {
+    const FlushDenormals flush;
     const Piece& piece = schedule.pieces[static_cast<std::size_t>(index)];
     const std::span rows(schedule.rows.data() + piece.begin, piece.end - piece.begin);
     auto& [single, group] = engines[static_cast<std::size_t>(worker)];

@@ -38,11 +38,14 @@ enum class AlsSolver { kCholesky, kCg, kBlock };
 ///
 /// interactions (n, m);  y (m, d);  y_bf16 (m, d padded to 16) a rounded copy to gather from in kCg, or no rows: then
 /// rows are gathered in float32;  eigenvalues (d) >= 0;  x (n, d) in and out, the starting point in.
-/// Flops, with N entries: kCg 4 (steps + 1) N d, less where long rows are formed as matrices on a tile unit;
-/// kCholesky N d^2 + n d^3 / 3, rows of fewer than d entries by their dual; kBlock N (d block + 8 d) + n d block^2 / 3.
-/// A tile unit multiplies in bf16, so that with positive c - w0 a step of kCg in a long row, and any of kBlock, is some
-/// thousandths off; residuals are not rounded, and kCholesky takes such a step again until it is short.
-/// Scratch a thread: about 1 MiB + 8 d^2 bytes, and in kBlock 4 block bytes an entry of the longest row.
+/// Flops, with N entries: kCg 4 (steps + 1) N d; kCholesky N d^2 + n d^3 / 3, rows of fewer than d entries by their
+/// dual; kBlock N (d block + 8 d) + n d block^2 / 3. kCg gathers a row whose block of y would fill more than 1 MiB once
+/// for every step, side by side with others, so that they share what a second-level cache holds of y.
+/// A tile unit multiplies in bf16, so that with positive c - w0 a step of kBlock is some thousandths off; residuals are
+/// not rounded, and kCholesky refines its solution, by conjugate gradients that the factored matrix preconditions.
+/// Numbers below float32's normal range count as zero.
+/// Scratch a thread: about 1 MiB + 8 d^2 bytes, in kCg 3 KiB d more with long rows, and in kBlock 4 block bytes an
+/// entry of the longest row.
 /// Bitwise independent of ctx.n_threads: rows never interact. Throws std::invalid_argument when the shapes disagree.
 void als_half_sweep(const Context& ctx, CsrView<const float> interactions, MatrixView<const float> y,
                     MatrixView<const Bf16> y_bf16, std::span<const float> eigenvalues, const AlsObjective& objective,

@@ -6,6 +6,7 @@
 
 #include "check.hpp"
 #include "parallel.hpp"
+#include "simd/denormals.hpp"
 
 namespace likewise::cpu {
 
@@ -67,6 +68,7 @@ void gramian(const Context& ctx, MatrixView<const float> y, MatrixView<double> o
   const Offset n_partials = (y.n_rows + rows_each - 1) / rows_each;
   std::vector<std::vector<double>> partials(static_cast<std::size_t>(n_partials));
   parallel_for(ctx, n_partials, 1, [&](Offset begin, Offset end, int) {
+    const FlushDenormals flush;
     const Scratch<float> panel(static_cast<std::size_t>(kPanelRows * dp));
     const Scratch<float> block(static_cast<std::size_t>(dp * dp));
     for (Offset part = begin; part < end; ++part) {
@@ -95,6 +97,7 @@ void multiply_transposed(const Context& ctx, MatrixView<const float> x, MatrixVi
   const Scratch<float> packed(static_cast<std::size_t>(packed_size(b.n_rows, depth)));
   pack_rows(*ctx.micro, b, 0, b.n_rows, packed.get());
   parallel_for(ctx, x.n_rows, 256, [&](Offset begin, Offset end, int) {
+    const FlushDenormals flush;
     // A copy of the rows, for `out` may be `x`.
     const Scratch<float> rows(static_cast<std::size_t>(kPanelRows * depth));
     const Scratch<float> edge(static_cast<std::size_t>(simd::kTileRows * depth));

@@ -266,7 +266,7 @@ def _check_own_include(path: str, device: str, folder: str, header: str) -> str 
         return "kernels know nothing of Python"
     if header in (CPU_COMMON if device == "csrc" else CUDA_COMMON):
         return None
-    if header == "csrc/simd/kernels.hpp" and device == "csrc":
+    if header in {"csrc/simd/kernels.hpp", "csrc/simd/denormals.hpp"} and device == "csrc":
         return None
     if header in {f"{device}/{name}.{suffix}" for name in PRIMITIVES}:
         return None

@@ -16,14 +16,6 @@ struct alignas(64) TileConfig {
 
 constexpr Size kTileDepth = 32;  // bf16 numbers a row of a tile; 16 pairs
 
-/// out (16, 16) <- the transpose of the 32-bit block at `in`, whose rows are `in_row` words apart.
-void transpose_block(const std::uint32_t* in, Size in_row, std::uint32_t* out) {
-  Avx512::Reg rows[16], transposed[16];
-  for (int i = 0; i < 16; ++i) rows[i] = _mm512_loadu_ps(in + i * in_row);
-  Avx512::transpose(rows, transposed);
-  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + 16 * i, transposed[i]);
-}
-
 /// Two rows of 16 floats as 16 pairs of bf16: element i of `even` below element i of `odd`.
 __m512i interleave(__m512 even, __m512 odd) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
@@ -37,29 +29,36 @@ __m512 bf16_remainder(__m512 x) {
   return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
 }
 
-/// A panel as the tile unit wants it: `pairs` (n / 2, d) rows of neighbouring pairs, the right operand, and `columns`,
-/// for every 32 rows the (d, 16) transpose of that, the left operand.
+/// A panel as the tile unit wants it: for every 32 rows and 16 columns the 16 x 16 neighbouring pairs, the right
+/// operand, and the transpose of that, the left one; each a tile without gaps.
 struct TilePanel {
-  std::uint32_t* pairs;
-  std::uint32_t* columns;
+  std::uint32_t* right;
+  std::uint32_t* left;
 };
 
-/// Packs n rows, scaled, and zeros up to `n_packed`.
+constexpr Size kTileWords = 256;
+
+/// Packs n rows, scaled, and zeros up to a multiple of kTileDepth.
 template <bool kRemainder>
-void pack_panel(Size n, Size n_packed, Size d, const float* p, const float* scale, TilePanel out) {
+void pack_panel(Size n, Size d, const float* p, const float* scale, TilePanel out) {
   const auto row_at = [=](Size row, Size c) {
     if (row >= n) return _mm512_setzero_ps();
     const __m512 x = _mm512_mul_ps(_mm512_set1_ps(scale[row]), _mm512_loadu_ps(p + row * d + c));
     return kRemainder ? bf16_remainder(x) : x;
   };
-  for (Size row = 0; row < n_packed; row += 2) {
+  for (Size first = 0; first < n; first += kTileDepth) {
     for (Size c = 0; c < d; c += 16) {
-      _mm512_storeu_si512(out.pairs + row / 2 * d + c, interleave(row_at(row, c), row_at(row + 1, c)));
-    }
-  }
-  for (Size row = 0; row < n_packed; row += kTileDepth) {
-    for (Size c = 0; c < d; c += 16) {
-      transpose_block(out.pairs + row / 2 * d + c, d, out.columns + (row / kTileDepth * d + c) * 16);
+      Avx512::Reg pairs[16], transposed[16];
+      for (Size i = 0; i < 16; ++i) {
+        pairs[i] = _mm512_castsi512_ps(interleave(row_at(first + 2 * i, c), row_at(first + 2 * i + 1, c)));
+      }
+      Avx512::transpose(pairs, transposed);
+      for (Size i = 0; i < 16; ++i) {
+        _mm512_store_ps(out.right + 16 * i, pairs[i]);
+        _mm512_store_ps(out.left + 16 * i, transposed[i]);
+      }
+      out.right += kTileWords;
+      out.left += kTileWords;
     }
   }
 }
@@ -67,18 +66,19 @@ void pack_panel(Size n, Size n_packed, Size d, const float* p, const float* scal
 /// Adds to kRows x kCols tiles of a the product of the left panel's columns at `row` and the right one's at `col`.
 template <int kRows, int kCols>
 void add_products(Size n, Size d, TilePanel left, TilePanel right, Size row, Size col) {
-  const int stride = static_cast<int>(d * 4);
-  for (Size s = 0; s < n / kTileDepth; ++s) {
-    const std::uint32_t* l = left.columns + (s * d + row) * 16;
-    const std::uint32_t* r = right.pairs + s * 16 * d + col;
+  const std::uint32_t* l = left.left + row * 16;
+  const std::uint32_t* r = right.right + col * 16;
+  for (Size s = 0; s < n; s += kTileDepth) {
     _tile_loadd(4, l, 64);
-    if constexpr (kRows == 2) _tile_loadd(5, l + 256, 64);
-    _tile_loadd(6, r, stride);
-    if constexpr (kCols == 2) _tile_loadd(7, r + 16, stride);
+    if constexpr (kRows == 2) _tile_loadd(5, l + kTileWords, 64);
+    _tile_loadd(6, r, 64);
+    if constexpr (kCols == 2) _tile_loadd(7, r + kTileWords, 64);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (kCols == 2) _tile_dpbf16ps(1, 4, 7);
     if constexpr (kRows == 2) _tile_dpbf16ps(2, 5, 6);
     if constexpr (kRows == 2 && kCols == 2) _tile_dpbf16ps(3, 5, 7);
+    l += 16 * d;
+    r += 16 * d;
   }
 }
 
@@ -108,8 +108,8 @@ void syrk_upper_bf16(Size n_rows, Size d, const float* p, const float* scale, fl
   const Size panel_words = n / 2 * d;
   const TilePanel high = {words, words + panel_words};
   const TilePanel low = {words + 2 * panel_words, words + 3 * panel_words};
-  pack_panel<false>(n_rows, n, d, p, scale, high);
-  if (terms == 3) pack_panel<true>(n_rows, n, d, p, scale, low);
+  pack_panel<false>(n_rows, d, p, scale, high);
+  if (terms == 3) pack_panel<true>(n_rows, d, p, scale, low);
 
   const TileConfig config;
   _tile_loadconfig(&config);

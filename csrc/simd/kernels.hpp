@@ -32,9 +32,10 @@ struct MicroKernels {
   void (*syrk_upper_bf16)(std::int64_t n, std::int64_t d, const float* p, const float* scale, float* a, int terms,
                           void* scratch);
 
-  /// a = u' u in place, padded; upper triangle in, u out. False when a pivot is not positive.
+  /// a = u' u in place, padded; upper triangle in, u out, where the kPad x kPad blocks of the diagonal hold their
+  /// transposed inverses. False when a pivot is not positive.
   bool (*cholesky_upper)(std::int64_t d, float* a);
-  /// Solves u' u x = b in place, padded.
+  /// Solves u' u x = b in place for such a u, padded.
   void (*cholesky_solve)(std::int64_t d, const float* u, float* b);
   /// panel (n, d) padded <- rows ids[0..n) of y, each `columns` <= d long, `y_row` apart. Ids up to ids[n_ahead) are
   /// there to be prefetched (n_ahead >= n).

@@ -127,30 +127,50 @@ struct Micro {
 
   // ---- Cholesky -------------------------------------------------------------------------------------------------
 
+  /// Replaces kLanes columns of kPad rows, at `c` and `d` apart, by the solution of u' x = c, where u is upper
+  /// triangular: the block at `u`, with the inverses of its diagonal aside.
+  static void solve_columns(Size d, const float* u, const float* inverse, float* c) {
+    Reg rows[kPad];
+    for (Size p = 0; p < kPad; ++p) rows[p] = V::load(c + p * d);
+    for (Size p = 0; p < kPad; ++p) {
+      rows[p] = V::mul(rows[p], V::set1(inverse[p]));
+      for (Size q = p + 1; q < kPad; ++q) rows[q] = V::fnma(V::set1(u[p * d + q]), rows[p], rows[q]);
+      V::store(c + p * d, rows[p]);
+    }
+  }
+
   /// Factors the kPad rows from `k0` on, which all earlier rows have been subtracted from.
   static bool factor_block(Size k0, Size d, float* a) {
+    constexpr Size kVecs = kPad / kLanes;
+    float* block = a + k0 * d + k0;
     float inverse[kPad];
     for (Size p = 0; p < kPad; ++p) {
-      float* row_p = a + (k0 + p) * d + k0;
+      float* row_p = block + p * d;
       if (!(row_p[p] > 0)) return false;
-      const float root = V::sqrt_scalar(row_p[p]);
-      inverse[p] = 1 / root;
-      row_p[p] = root;
-      for (Size j = p + 1; j < kPad; ++j) row_p[j] *= inverse[p];
+      inverse[p] = 1 / V::sqrt_scalar(row_p[p]);
+      Reg values[kVecs];
+      for (Size j = 0; j < kVecs; ++j) {
+        values[j] = V::mul(V::load(row_p + j * kLanes), V::set1(inverse[p]));
+        V::store(row_p + j * kLanes, values[j]);
+      }
       for (Size q = p + 1; q < kPad; ++q) {
-        float* row_q = a + (k0 + q) * d + k0;
-        for (Size j = q; j < kPad; ++j) row_q[j] -= row_p[q] * row_p[j];
+        float* row_q = block + q * d;
+        const Reg factor = V::set1(row_p[q]);
+        for (Size j = 0; j < kVecs; ++j) {
+          V::store(row_q + j * kLanes, V::fnma(factor, values[j], V::load(row_q + j * kLanes)));
+        }
       }
     }
-    const float* block = a + k0 * d + k0;
-    for (Size col = k0 + kPad; col < d; col += kLanes) {
-      Reg rows[kPad];
-      for (Size p = 0; p < kPad; ++p) rows[p] = V::load(a + (k0 + p) * d + col);
-      for (Size p = 0; p < kPad; ++p) {
-        rows[p] = V::mul(rows[p], V::set1(inverse[p]));
-        for (Size q = p + 1; q < kPad; ++q) rows[q] = V::fnma(V::set1(block[p * d + q]), rows[p], rows[q]);
-        V::store(a + (k0 + p) * d + col, rows[p]);
-      }
+    for (Size col = k0 + kPad; col < d; col += kLanes) solve_columns(d, block, inverse, a + k0 * d + col);
+    alignas(64) float identity[kPad * kPad] = {};
+    for (Size p = 0; p < kPad; ++p) identity[p * kPad + p] = 1;
+    float rows[kPad * kPad];  // of the block, as near one another as those of the identity
+    for (Size p = 0; p < kPad; ++p) {
+      for (Size j = 0; j < kPad; ++j) rows[p * kPad + j] = block[p * d + j];
+    }
+    for (Size col = 0; col < kPad; col += kLanes) solve_columns(kPad, rows, inverse, identity + col);
+    for (Size p = 0; p < kPad; ++p) {
+      for (Size j = 0; j < kPad; ++j) block[p * d + j] = identity[p * kPad + j];
     }
     return true;
   }
@@ -167,23 +187,25 @@ struct Micro {
   }
 
   static void cholesky_solve(Size d, const float* u, float* b) {
+    alignas(64) float part[kPad];
     for (Size k0 = 0; k0 < d; k0 += kPad) {
-      for (Size p = k0; p < k0 + kPad; ++p) {
-        b[p] /= u[p * d + p];
-        for (Size q = p + 1; q < k0 + kPad; ++q) b[q] -= u[p * d + q] * b[p];
+      for (Size p = 0; p < kPad; p += kLanes) {
+        V::store(part + p, block_dots(d, kPad, u + (k0 + p) * d + k0, b + k0));
       }
+      for (Size p = 0; p < kPad; p += kLanes) V::store(b + k0 + p, V::load(part + p));
       for (Size col = k0 + kPad; col < d; col += kLanes) {
         Reg rest = V::load(b + col);
-        for (Size p = k0; p < k0 + kPad; ++p) rest = V::fnma(V::set1(b[p]), V::load(u + p * d + col), rest);
+        for (Size p = 0; p < kPad; ++p) rest = V::fnma(V::set1(part[p]), V::load(u + (k0 + p) * d + col), rest);
         V::store(b + col, rest);
       }
     }
     for (Size k0 = d - kPad; k0 >= 0; k0 -= kPad) {
-      for (Size p = k0 + kPad - 1; p >= k0; --p) {
-        float value = b[p] - dot(u + p * d + k0 + kPad, b + k0 + kPad, d - k0 - kPad);
-        for (Size q = p + 1; q < k0 + kPad; ++q) value -= u[p * d + q] * b[q];
-        b[p] = value / u[p * d + p];
+      for (Size p = 0; p < kPad; p += kLanes) {
+        const Reg known = block_dots(d, d - k0 - kPad, u + (k0 + p) * d + k0 + kPad, b + k0 + kPad);
+        V::store(part + p, V::sub(V::load(b + k0 + p), known));
       }
+      for (Size p = 0; p < kPad; p += kLanes) V::store(b + k0 + p, V::zero());
+      for (Size p = 0; p < kPad; p += kLanes) block_combine(d, kPad, u + (k0 + p) * d + k0, part + p, b + k0);
     }
   }
 
@@ -218,26 +240,26 @@ struct Micro {
     }
   }
 
-  /// Inner products of x with kLanes consecutive rows of a panel.
-  static Reg block_dots(Size d, const float* rows, const float* x) {
+  /// Inner products of x, of length d, with kLanes rows that lie `stride` apart.
+  static Reg block_dots(Size stride, Size d, const float* rows, const float* x) {
     Reg sums[kLanes];
     for (Size r = 0; r < kLanes; ++r) sums[r] = V::zero();
     for (Size c = 0; c < d; c += kLanes) {
       const Reg xc = V::load(x + c);
-      for (Size r = 0; r < kLanes; ++r) sums[r] = V::fma(V::load(rows + r * d + c), xc, sums[r]);
+      for (Size r = 0; r < kLanes; ++r) sums[r] = V::fma(V::load(rows + r * stride + c), xc, sums[r]);
     }
     return V::sum_each(sums);
   }
 
-  /// out += sum_r t_r rows_r over kLanes consecutive rows.
-  static void block_combine(Size d, const float* rows, const float* t, float* out) {
+  /// out += sum_r t_r rows_r over kLanes rows of length d that lie `stride` apart.
+  static void block_combine(Size stride, Size d, const float* rows, const float* t, float* out) {
     Size c = 0;
     for (; c + 4 * kLanes <= d; c += 4 * kLanes) {
       Reg s0 = V::load(out + c), s1 = V::load(out + c + kLanes);
       Reg s2 = V::load(out + c + 2 * kLanes), s3 = V::load(out + c + 3 * kLanes);
       for (Size r = 0; r < kLanes; ++r) {
         const Reg factor = V::set1(t[r]);
-        const float* row = rows + r * d + c;
+        const float* row = rows + r * stride + c;
         s0 = V::fma(factor, V::load(row), s0);
         s1 = V::fma(factor, V::load(row + kLanes), s1);
         s2 = V::fma(factor, V::load(row + 2 * kLanes), s2);
@@ -250,7 +272,7 @@ struct Micro {
     }
     for (; c < d; c += kLanes) {
       Reg s = V::load(out + c);
-      for (Size r = 0; r < kLanes; ++r) s = V::fma(V::set1(t[r]), V::load(rows + r * d + c), s);
+      for (Size r = 0; r < kLanes; ++r) s = V::fma(V::set1(t[r]), V::load(rows + r * stride + c), s);
       V::store(out + c, s);
     }
   }
@@ -260,7 +282,7 @@ struct Micro {
     for (Size j = 0; j < n; j += kLanes) {
       const float* rows = panel + j * d;
       alignas(64) float t[kLanes];
-      V::store(t, V::fnma(V::load(w + j), block_dots(d, rows, x), V::load(v + j)));
+      V::store(t, V::fnma(V::load(w + j), block_dots(d, d, rows, x), V::load(v + j)));
       for (Size c = 0; c < d; c += kLanes) {
         Reg s0 = V::load(out + c), s1 = V::zero(), g0 = V::load(diagonal + c), g1 = V::zero();
         for (Size r = 0; r < kLanes; r += 2) {
@@ -279,17 +301,17 @@ struct Micro {
   static void panel_apply(Size n, Size d, const float* panel, const float* w, const float* x, float* out) {
     for (Size j = 0; j < n; j += kLanes) {
       alignas(64) float t[kLanes];
-      V::store(t, V::mul(V::load(w + j), block_dots(d, panel + j * d, x)));
-      block_combine(d, panel + j * d, t, out);
+      V::store(t, V::mul(V::load(w + j), block_dots(d, d, panel + j * d, x)));
+      block_combine(d, d, panel + j * d, t, out);
     }
   }
 
   static void panel_dot(Size n, Size d, const float* panel, const float* x, float* out) {
-    for (Size j = 0; j < n; j += kLanes) V::store(out + j, block_dots(d, panel + j * d, x));
+    for (Size j = 0; j < n; j += kLanes) V::store(out + j, block_dots(d, d, panel + j * d, x));
   }
 
   static void panel_combine(Size n, Size d, const float* panel, const float* t, float* out) {
-    for (Size j = 0; j < n; j += kLanes) block_combine(d, panel + j * d, t + j, out);
+    for (Size j = 0; j < n; j += kLanes) block_combine(d, d, panel + j * d, t + j, out);
   }
 
   // ---- conjugate gradients --------------------------------------------------------------------------------------

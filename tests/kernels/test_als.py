@@ -105,6 +105,17 @@ def _assert_rows_close(actual, expected, tolerance):
     )
 
 
+def test_als_half_sweep_takes_denormals_for_zero_and_leaves_the_callers_mode(backend, rng):
+    """Factors fade in an over-penalized fit; what is left of them must not slow it down, nor what comes after it."""
+    interactions = reference.random_csr(rng, (30, 40), 0.4)
+    tiny = rng.standard_normal((40, 24)).astype(np.float32) * np.float32(1e-36)
+    objective = reference.AlsObjective(alpha=1, unobserved_weight=1, regularization=1e4, regularization_exponent=0)
+    factors = (tiny, np.zeros(24, np.float32))
+    x = _half_sweep(backend, interactions, factors, objective, "cholesky", np.zeros((30, 24), np.float32))
+    assert not ((x != 0) & (np.abs(x) < np.finfo(np.float32).tiny)).any()
+    assert np.array([1e-30], np.float32)[0] * np.array([1e-10], np.float32)[0] != 0
+
+
 # ---- half-sweep: solutions -----------------------------------------------------------------------------------------
 
 
@@ -174,9 +185,10 @@ def test_als_half_sweep_solves_long_rows(backend, rng, solver, d):
 @pytest.mark.parametrize("d", LONG_ROWS, ids="d={}".format)
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 def test_als_half_sweep_cg_matches_reference_on_long_rows(backend, rng, bf16, d):
-    """Such rows are formed as a matrix."""
-    interactions = _dense(rng.integers(1, 6, (2, LONG_ROWS[d])))
-    factors, start = _factors(rng, LONG_ROWS[d], d), 0.1 * rng.standard_normal((2, d), dtype=np.float32)
+    """Such rows are solved side by side, a block of the factors at a time: here several, in groups of 128 rows."""
+    interactions = _with_dislikes(reference.random_csr(rng, (150 if d == 256 else 3, 2 * LONG_ROWS[d]), 0.6), rng)
+    n_rows = interactions.n_rows
+    factors, start = _factors(rng, 2 * LONG_ROWS[d], d), 0.1 * rng.standard_normal((n_rows, d), dtype=np.float32)
     rounded = reference.from_bf16(reference.round_to_bf16(factors[0]))[:, :d] if bf16 else None
     expected = reference.als_half_sweep_cg(interactions, factors[0], AlsObjective(), start, 3, rounded)
     solved = _half_sweep(backend, interactions, factors, AlsObjective(), "cg", start, steps=3, bf16=bf16)
@@ -185,7 +197,7 @@ def test_als_half_sweep_cg_matches_reference_on_long_rows(backend, rng, bf16, d)
 
 @pytest.mark.parametrize("d", LONG_ROWS, ids="d={}".format)
 def test_als_half_sweep_cg_keeps_the_solution_of_long_rows(backend, rng, d):
-    """Started at the solution, whatever a tile unit rounds away, it stays there."""
+    """Started at the solution, it stays there."""
     interactions, factors = _dense(rng.integers(1, 6, (2, LONG_ROWS[d]))), _factors(rng, LONG_ROWS[d], d)
     expected = reference.als_half_sweep(interactions, factors[0], AlsObjective())
     solved = _half_sweep(backend, interactions, factors, AlsObjective(), "cg", expected.astype(np.float32))

@@ -191,8 +191,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     A keyboard interrupt leaves the vectors of the half-sweep that was finished last: the model is usable. (One in the
     first iteration takes the fit back.)
 
-    On CPUs with AMX, and in ``"cg"`` everywhere, long rows and gathered vectors are rounded to bfloat16 where that
-    costs less than the solver's own error; ``"cholesky"`` and `transform` solve to float32 accuracy.
+    ``"cg"`` reads the fixed side rounded to bfloat16, and ``"ials++"`` rounds matrices so on CPUs with AMX: both cost
+    less than the solver's own error. ``"cholesky"`` and `transform` solve to float32 accuracy.
 
     References
     ----------
