@@ -118,12 +118,24 @@ def test_from_frame_takes_columns_by_any_name(frame):
         (lambda: pd.Series([3, 1, 2], dtype="Int64"), "int64"),
         (lambda: pd.Series([3, 1, 2], dtype="uint8"), "int64"),
         (lambda: pd.Series(["c", "a", "b"], dtype="category"), "string"),
+        (lambda: pd.Series(pd.Categorical(["c", "a", "b"], ["z", "c", "b", "a"], ordered=True)), "string"),
+        (lambda: pd.Series([3, 1, 2], dtype="category"), "string"),
         (lambda: pd.Series(["c", "a", "b"], dtype=object), "string"),
         (lambda: pd.Series(["c", "a", "b"], dtype="string"), "string"),
         (lambda: pd.Series(["c", "a", "b"], dtype="string[pyarrow]"), "string"),
         (lambda: pd.Series([uuid.UUID(int=i) for i in (3, 1, 2)]), "uuid"),
     ],
-    ids=["Int64", "uint8", "category", "object", "string", "pyarrow", "uuid"],
+    ids=[
+        "Int64",
+        "uint8",
+        "category",
+        "ordered category",
+        "category of numbers",
+        "object",
+        "string",
+        "pyarrow",
+        "uuid",
+    ],
 )
 def test_from_frame_takes_pandas_dtypes(make, kind):
     data = Interactions.from_frame(pd.DataFrame({"user": make(), "item": [1, 2, 3]}))
@@ -150,6 +162,22 @@ def test_from_frame_takes_polars_dtypes(make, kind):
 def test_from_frame_takes_pyarrow_dictionaries():
     table = pa.table({"user": pa.array(["c", "a", "b"]).dictionary_encode(), "item": [1, 2, 3]})
     assert Interactions.from_frame(table).user_ids.tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("encode", [False, True], ids=["strings", "dictionaries"])
+def test_from_frame_takes_pyarrow_chunks(encode):
+    parts = [pa.array(part, pa.string()) for part in (["c", "a"], [], ["b", "a"])]
+    users = pa.chunked_array([part.dictionary_encode() if encode else part for part in parts])
+    data = Interactions.from_frame(pa.table({"user": users, "item": ["x", "y", "x", "z"]}))
+    assert data.user_ids.tolist() == ["a", "b", "c"]
+    assert_array_equal(dense(data), [[0, 1, 1], [1, 0, 0], [1, 0, 0]])
+    assert Interactions.from_frame(pa.table({"user": users[:0], "item": users[:0]})).shape == (0, 0)
+
+
+def test_from_frame_refuses_a_column_of_objects_that_begins_with_strings():
+    df = pd.DataFrame({"user": pd.Series([*"abc"] * 100 + [7], dtype=object), "item": range(301)})
+    with pytest.raises(TypeError, match=r"user ids mix types: 'a' \(str\) at row 0 and 7 \(int\) at row 300"):
+        Interactions.from_frame(df)
 
 
 @pytest.mark.parametrize(

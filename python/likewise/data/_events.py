@@ -88,8 +88,8 @@ def merge_events(
     rows, columns = rows[order], columns[order]
     values = np.ones(rows.size, dtype=np.float32) if values is None else values[order]
     timestamps = None if timestamps is None else timestamps[order]
-    opens = np.ones(rows.size, dtype=bool)  # whether an event is the first of its pair
-    opens[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    opens = np.ones(rows.size + 1, dtype=bool)  # whether an event is the first of its pair; and past the last one
+    opens[1:-1] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
     log = None
     if not opens.all():
         if duplicates == "error":
@@ -99,13 +99,13 @@ def merge_events(
                 f"{subject}: the pair at event {places[0]} stands again at event {places[1]}; "
                 "pass duplicates='sum' or 'last', or drop one"
             )
+        del order  # as long as the events, and so is most of what follows
         if timestamps is not None:
-            values, timestamps = _by_time(opens, values, timestamps)
-        starts = np.flatnonzero(opens)
-        offsets = np.append(starts, rows.size)
+            values, timestamps = _by_time(opens[:-1], values, timestamps)
+        offsets = np.flatnonzero(opens)
         if timestamps is not None:
             log = EventLog(offsets, timestamps, values)
-        rows, columns = rows[starts], columns[starts]
+        rows, columns = rows[offsets[:-1]], columns[offsets[:-1]]
         values, timestamps = merge_sorted(offsets, values, timestamps, duplicates)
         if not np.isfinite(values).all():
             place = int(np.argmin(np.isfinite(values)))

@@ -180,14 +180,16 @@ class FrameTable:
     def ids(self, column: str, role: str) -> npt.NDArray[Any] | CodedIds:
         """Return a column of ids: strings coded, all else as an array, of which `ids.as_id_array` says what is good."""
         series = self._not_null(column, f"{role} id")
-        if isinstance(series.dtype, (nw.Categorical, nw.Enum)):
-            series = series.cast(nw.String)
-        if isinstance(series.dtype, nw.String):
-            return _coded(series)
-        if isinstance(series.dtype, (nw.Object, nw.Unknown)):
-            labels = np.empty(len(series), dtype=object)
-            labels[:] = series.to_list()
-            return labels
+        if isinstance(series.dtype, (nw.Categorical, nw.Enum, nw.String)):
+            labels, codes = _factorized(series)
+            if not isinstance(series.dtype, nw.String):
+                labels = list(map(str, labels))
+            if set(map(type, labels)) <= {str}:
+                return _in_order(labels, codes)
+        if isinstance(series.dtype, (nw.Object, nw.Unknown, nw.String)):  # strings: a column of objects that holds some
+            objects = np.empty(len(series), dtype=object)
+            objects[:] = series.to_list()
+            return objects
         return series.to_numpy()
 
     def values(self, column: str) -> npt.NDArray[Any]:
@@ -223,18 +225,34 @@ class FrameTable:
         return series.is_null()
 
 
-def _coded(series: nw.Series[Any]) -> CodedIds:
-    """Number the distinct strings of a column by a join, where the strings never become Python objects one by one."""
-    distinct = series.alias("id").unique()
-    labels = distinct.to_list()
-    # Ordered here, since libraries differ in how they collate.
-    order = sorted(range(len(labels)), key=labels.__getitem__)
-    rank = np.empty(len(labels), dtype=np.int32)
-    rank[order] = np.arange(len(labels), dtype=np.int32)
-    numbered = series.alias("id").to_frame().with_row_index("row")
+def _factorized(series: nw.Series[Any]) -> tuple[list[Any], npt.NDArray[np.integer[Any]]]:
+    """Return the distinct values of a column without nulls, and the place there of each value.
+
+    By the column's own library, so that its strings never become Python objects one by one.
+    """
+    if series.implementation.is_pandas():
+        codes, distinct = series.to_native().factorize()
+        return distinct.tolist(), codes
+    if series.implementation.is_pyarrow():
+        encoded = series.cast(nw.String).to_native().dictionary_encode().unify_dictionaries()
+        chunks = encoded.chunks
+        codes = np.concatenate([np.empty(0, np.int32), *(chunk.indices.to_numpy() for chunk in chunks)])
+        return chunks[0].dictionary.to_pylist() if chunks else [], codes
+    # narwhals has no encoding: a join of the column with its distinct values.
+    column = series.cast(nw.String).alias("id")
+    distinct = column.unique()
+    numbered = column.to_frame().with_row_index("row")
     joined = numbered.join(distinct.to_frame().with_row_index("code"), on="id", how="left")
-    codes = np.empty(len(series), dtype=np.int32)
-    codes[joined["row"].to_numpy()] = rank[joined["code"].to_numpy()]
-    ordered = np.empty(len(labels), dtype=object)
-    ordered[:] = [labels[place] for place in order]
-    return CodedIds(ordered, codes)
+    codes = np.empty(len(column), dtype=np.int32)
+    codes[joined["row"].to_numpy()] = joined["code"].to_numpy()
+    return distinct.to_list(), codes
+
+
+def _in_order(labels: list[str], codes: npt.NDArray[np.integer[Any]]) -> CodedIds:
+    """Number strings anew, in Python's order: libraries differ in how they collate."""
+    ordered = sorted(set(labels))
+    place = dict(zip(ordered, range(len(ordered)), strict=True))
+    rank = np.fromiter(map(place.__getitem__, labels), dtype=np.int32, count=len(labels))
+    distinct = np.empty(len(ordered), dtype=object)
+    distinct[:] = ordered
+    return CodedIds(distinct, rank[codes])
