@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from sklearn.utils import check_array
 
 from likewise._validation import check_choice, check_float, check_int, check_rows
 
@@ -952,6 +951,9 @@ def as_interactions(X: Any, subject: str, *, allow_negative: bool = False) -> In
         data = Interactions.from_csr(X, subject=subject)
     else:
         # Sparse is what scikit-learn makes of a frame of sparse columns.
+        # Here, since scikit-learn takes several times as long to import as all of this layer and those below.
+        from sklearn.utils import check_array
+
         array = check_array(X, accept_sparse=True, ensure_all_finite=False, estimator=subject, input_name="X")
         if not sp.issparse(array):
             array = sp.coo_array(_check_numeric(array, subject))
