@@ -1224,13 +1224,17 @@ def test_a_device_that_is_not_there_is_refused_with_the_way_out(model, matrix):
     _assert_same_recommendations(model.set_params(device="cpu"), before)
 
 
-def test_hidden_items_differ_from_row_to_row():
+def test_hidden_items_differ_from_row_to_row(monkeypatch):
     rng = np.random.default_rng(0)
     matrix = CSR.from_scipy(sp.csr_array((rng.random((500, 60)) < 0.5).astype(np.float32)))
     visible, hidden = hide_items(matrix)
     assert (visible.column_counts() > 0).all()
     assert (hidden.column_counts() > 0).all()
     assert hidden.nnz == np.maximum(1, (matrix.row_counts() * 0.2).astype(int)).sum()
+    for entries in (1, 100, 10**6):  # however many are split at a time
+        monkeypatch.setattr(base, "_BLOCK_ENTRIES", entries)
+        for again, before in zip(hide_items(matrix), (visible, hidden), strict=True):
+            np.testing.assert_array_equal(again.to_scipy().toarray(), before.to_scipy().toarray())
     alone = hide_items(matrix.take_rows([7]))[1]  # a row is split in the same way whatever stands beside it
     np.testing.assert_array_equal(alone.row(0)[0], hidden.row(7)[0])
 

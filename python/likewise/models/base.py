@@ -38,6 +38,8 @@ _SCORE_SEED = 0
 _SCORE_K = 10
 # Ids are int32.
 _MAX_K = 2**31 - 1
+# Entries split into visible and hidden ones at a time.
+_BLOCK_ENTRIES = 1 << 18
 # Pairs scored at a time: their vectors are gathered, 32 MB of each side at 128 factors.
 _BLOCK_PAIRS = 1 << 16
 
@@ -587,16 +589,32 @@ def hide_items(matrix: CSR) -> tuple[CSR, CSR]:
     way whatever rows stand beside it.
     """
     counts = matrix.row_counts()
-    # A number an entry from its item and its row's whole set of items; a row hides the entries with the smallest.
+    n_hidden = np.where(counts >= 2, np.maximum(1, (counts * _HIDDEN_SHARE).astype(np.int64)), 0)
+    is_hidden = np.empty(matrix.nnz, dtype=bool)
+    first = 0
+    while first < matrix.n_rows:  # the temporaries of some rows at a time, not of all entries
+        end = int(np.searchsorted(matrix.indptr, matrix.indptr[first] + _BLOCK_ENTRIES, side="right")) - 1
+        rows = slice(first, max(first + 1, end))
+        places = slice(matrix.indptr[rows.start], matrix.indptr[rows.stop])
+        is_hidden[places] = _ranks(matrix.take_rows(rows)) < np.repeat(n_hidden[rows], counts[rows])
+        first = rows.stop
+    offsets = np.zeros(matrix.n_rows + 1, dtype=np.int64)
+    np.cumsum(n_hidden, out=offsets[1:])
+    hidden = CSR(offsets, matrix.indices[is_hidden], matrix.values[is_hidden], matrix.shape)
+    is_visible = ~is_hidden
+    return CSR(matrix.indptr - offsets, matrix.indices[is_visible], matrix.values[is_visible], matrix.shape), hidden
+
+
+def _ranks(matrix: CSR) -> Int64Array:
+    """Place of each entry in the order of its row's entries by a number made of its item and the row's set of items."""
     items = matrix.indices.astype(np.uint64)
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(items + np.uint64(_SCORE_SEED)))])
     keys = sums[matrix.indptr[1:]] - sums[matrix.indptr[:-1]]  # modulo 2**64, whatever stands before the row
+    counts = matrix.row_counts()
     order = np.lexsort((_mixed(np.repeat(keys, counts) ^ _mixed(items)), matrix.row_numbers()))
-    place = np.empty(matrix.nnz, dtype=np.int64)
-    place[order] = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-    n_hidden = np.where(counts >= 2, np.maximum(1, (counts * _HIDDEN_SHARE).astype(np.int64)), 0)
-    is_hidden = place < np.repeat(n_hidden, counts)
-    return _select(matrix, ~is_hidden), _select(matrix, is_hidden)
+    ranks = np.empty(matrix.nnz, dtype=np.int64)
+    ranks[order] = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
+    return ranks
 
 
 def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -606,11 +624,6 @@ def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     scrambled: npt.NDArray[np.uint64] = words ^ (words >> np.uint64(31))
     return scrambled
-
-
-def _select(matrix: CSR, keep: npt.NDArray[np.bool_]) -> CSR:
-    kept_before = np.concatenate([[0], np.cumsum(keep)])
-    return CSR(kept_before[matrix.indptr], matrix.indices[keep], matrix.values[keep], matrix.shape)
 
 
 def _is_single(ids: Any) -> bool:
