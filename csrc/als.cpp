@@ -270,27 +270,28 @@ class RowEngine {
 RowEngine::RowEngine(const Problem& problem, Offset longest_row)
     : problem_(problem), micro_(problem.micro), d_(problem.y.n_cols), dp_(padded(d_)) {
   const auto count = [](Offset n) { return static_cast<std::size_t>(n); };
-  const Offset longest = padded(longest_row);
-  const Offset width = problem.solver == AlsSolver::kBlock ? padded(std::min(problem.block, d_)) : dp_;
+  const bool is_block = problem.solver == AlsSolver::kBlock, forms = problem.solver != AlsSolver::kCg;
+  // In kCg rows whose panel is not kept go to LongRows.
+  const Offset longest = padded(forms ? longest_row : std::min(longest_row, panel_rows(dp_)));
+  const Offset width = is_block ? padded(std::min(problem.block, d_)) : dp_;
   chunk_rows_ = chunk_rows(dp_);
   panel_rows_ = panel_rows(dp_);
-  const Offset dual_rows = problem.solver == AlsSolver::kCholesky ? std::min(dp_, longest) : 0;
-  const Offset kept_rows = std::max({kFormRows, std::min(panel_rows_, longest), dual_rows});
-  const Offset panel_size =
-      problem.solver == AlsSolver::kBlock ? std::max(padded(longest) * width, kChunkRows * dp_) : kept_rows * dp_;
   // The dual of a row has up to dp_ entries on a side, and its panel is held twice.
-  const Offset matrix_side = problem.solver == AlsSolver::kBlock ? width : dp_;
+  const Offset dual_rows = problem.solver == AlsSolver::kCholesky ? std::min(dp_, longest) : 0;
+  const Offset form_rows = forms ? std::min(kFormRows, longest) : 0;
+  const Offset panel_size = is_block ? std::max(longest * width, std::min(chunk_rows_, longest) * dp_)
+                                     : std::max(std::min(panel_rows_, longest), dual_rows) * dp_;
   w_ = Scratch<float>(count(longest));
   v_ = Scratch<float>(count(longest));
   panel_ = Scratch<float>(count(panel_size));
-  scaled_ = Scratch<float>(count(std::max(kFormRows * width, dual_rows * dp_)));
-  matrix_ = Scratch<float>(count(matrix_side * matrix_side));
+  scaled_ = Scratch<float>(count(std::max(form_rows * width, dual_rows * dp_)));
+  matrix_ = Scratch<float>(count(forms ? width * width : 0));
   x_ = Scratch<float>(count(dp_));
   residual_ = Scratch<float>(count(dp_));
   diagonal_ = Scratch<float>(count(dp_));
   dense_ = Scratch<float>(count(dp_));
   vectors_ = Scratch<float>(count(std::max(3 * dp_, longest)));
-  if (micro_.has_bf16_tiles) tiles_ = Scratch<unsigned char>(count(simd::syrk_scratch_bytes(kFormRows, width)));
+  if (micro_.has_bf16_tiles) tiles_ = Scratch<unsigned char>(count(simd::syrk_scratch_bytes(form_rows, width)));
 }
 
 void RowEngine::load_row(Offset row) {
@@ -423,22 +424,20 @@ void RowEngine::solve_dual() {
   float* scale = diagonal_.get();
   for (Offset i = 0; i < dp_; ++i) scale[i] = 1 / std::sqrt(dense_[i]);
   gather(problem_, begin_, n_, panel_.get());
+  float *t = vectors_.get(), *root = t + dp_;
+  for (Offset j = 0; j < np_; ++j) root[j] = std::sqrt(w_[j]);
   float* transposed = scaled_.get();  // (dp_, np_)
-  for (Offset j = 0; j < np_; ++j) {
-    const float root = j < n_ ? std::sqrt(w_[j]) : 0;
-    for (Offset i = 0; i < dp_; ++i) transposed[i * np_ + j] = root * scale[i] * panel_[j * dp_ + i];
-  }
+  micro_.transpose_scaled(np_, dp_, panel_.get(), root, scale, transposed);
   std::fill_n(matrix_.get(), np_ * np_, 0.0F);
   micro_.syrk_upper(dp_, np_, transposed, transposed, matrix_.get());
-  float* t = vectors_.get();
   for (Offset j = 0; j < np_; ++j) {
     matrix_[j * np_ + j] += 1;
-    t[j] = j < n_ ? v_[j] / std::sqrt(w_[j]) : 0;
+    t[j] = j < n_ ? v_[j] / root[j] : 0;
   }
   // Identity plus a positive semidefinite matrix: the factorization cannot meet a pivot below 1 but for overflow.
   if (!micro_.cholesky_upper(np_, matrix_.get())) return solve_cg(kExactSteps, 0);
   micro_.cholesky_solve(np_, matrix_.get(), t);
-  for (Offset j = 0; j < n_; ++j) t[j] *= std::sqrt(w_[j]);
+  for (Offset j = 0; j < np_; ++j) t[j] *= root[j];
   std::fill_n(x_.get(), dp_, 0.0F);
   micro_.panel_combine(np_, dp_, panel_.get(), t, x_.get());
   for (Offset i = 0; i < dp_; ++i) x_[i] /= dense_[i];

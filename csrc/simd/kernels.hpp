@@ -60,6 +60,9 @@ struct MicroKernels {
   void (*panel_dot)(std::int64_t n, std::int64_t d, const float* panel, const float* x, float* out);
   /// out += panel' t; n a multiple of kPad, padded.
   void (*panel_combine)(std::int64_t n, std::int64_t d, const float* panel, const float* t, float* out);
+  /// out (d, n) <- (diag(rows) panel diag(columns))'; n a multiple of kPad, padded.
+  void (*transpose_scaled)(std::int64_t n, std::int64_t d, const float* panel, const float* rows, const float* columns,
+                           float* out);
   /// out <- x rounded to nearest bf16, ties to even; any length.
   void (*round_bf16)(const float* x, std::int64_t n, std::uint16_t* out);
 

@@ -350,6 +350,21 @@ struct Micro {
     return next;
   }
 
+  static void transpose_scaled(Size n, Size d, const float* panel, const float* rows, const float* columns,
+                               float* out) {
+    for (Size j = 0; j < n; j += kLanes) {
+      for (Size c = 0; c < d; c += kLanes) {
+        const Reg scale = V::load(columns + c);
+        Reg in[kLanes], transposed[kLanes];
+        for (Size r = 0; r < kLanes; ++r) {
+          in[r] = V::mul(V::mul(V::load(panel + (j + r) * d + c), scale), V::set1(rows[j + r]));
+        }
+        V::transpose(in, transposed);
+        for (Size r = 0; r < kLanes; ++r) V::store(out + (c + r) * n + j, transposed[r]);
+      }
+    }
+  }
+
   static void round_bf16(const float* x, Size n, std::uint16_t* out) {
     for (Size i = 0; i < n; ++i) {
       const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x[i]);
@@ -410,6 +425,7 @@ struct Micro {
         .cg_step = cg_step,
         .panel_dot = panel_dot,
         .panel_combine = panel_combine,
+        .transpose_scaled = transpose_scaled,
         .round_bf16 = round_bf16,
         .pack_tile = pack_tile,
         .tile_above = tile_above,

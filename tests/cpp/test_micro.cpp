@@ -168,6 +168,24 @@ void test_panels(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
             is_close(diagonal[i], squares, static_cast<double>(n) + 1);
   }
   expect(holds, named(micro, "panel_residual", n, d));
+
+  before = out.copy();
+  micro.panel_apply(n, d, panel.get(), w.get(), x.get(), out.get());
+  const Values transposed(n * d, 20);
+  micro.transpose_scaled(n, d, panel.get(), w.get(), x.get(), transposed.get());
+  bool transposes = true;
+  holds = true;
+  for (std::int64_t i = 0; i < d; ++i) {
+    double sum = before[static_cast<std::size_t>(i)];
+    for (std::int64_t j = 0; j < n; ++j) {
+      sum += static_cast<double>(panel[j * d + i]) * w[j] * products[static_cast<std::size_t>(j)];
+      transposes =
+          transposes && is_close(transposed[i * n + j], static_cast<double>(w[j]) * x[i] * panel[j * d + i], 2);
+    }
+    holds = holds && is_close(out[i], sum, static_cast<double>(n * d) + 4);
+  }
+  expect(holds, named(micro, "panel_apply", n, d));
+  expect(transposes, named(micro, "transpose_scaled", n, d));
 }
 
 void test_gather(const MicroKernels& micro, std::int64_t n, std::int64_t columns) {

@@ -13,7 +13,7 @@ import likewise as lw
 # Chosen on Gowalla's valid_lgpp: Recall@20 .184, .205, .216, .223 with 128, 256, 512 and 1,024 factors. The
 # objective is Rendle's with an unobserved weight of .01 and a regularization of .01 (see the docstring of ImplicitALS).
 GOWALLA = {
-    "factors": 512,
+    "factors": 1024,
     "regularization": 0.01 * 1.01,
     "alpha": 0.01,
     "unobserved_weight": 0.01,
@@ -36,5 +36,6 @@ def test_implicit_als_on_gowalla():
     train, test = _load("train"), _load("test")
     model = lw.ImplicitALS(**GOWALLA).fit(train)
     result = lw.evaluate(model, train, test, metrics=("recall@20", "ndcg@20"))
-    assert result["recall@20"] >= 0.175
-    assert result["ndcg@20"] >= 0.145
+    # Seen: .1806 and .1470 with 1,024 factors, .1792 and .1465 with 512.
+    assert result["recall@20"] >= 0.179
+    assert result["ndcg@20"] >= 0.146
