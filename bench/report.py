@@ -129,15 +129,16 @@ def _ratio(row: Row, rows: Sequence[Row], field: str) -> str:
 
 
 def latest(rows: Iterable[Row]) -> dict[Key, list[Row]]:
-    """For every comparison the rows of its last run, of one that likewise took part in where there is any."""
-    runs: dict[Key, dict[str, list[Row]]] = {}
+    """For every comparison, exact solves apart from others, the rows of its last run, of one with likewise if any."""
+    runs: dict[tuple[Key, bool], dict[str, list[Row]]] = {}
     for row in rows:
         key = Key(row["bench"], row["dataset"], row["k"], row["threads"])
-        runs.setdefault(key, {}).setdefault(row["run"], []).append(row)
-    return {
-        key: max(by_run.values(), key=lambda group: (any(map(is_ours, group)), group[0]["run"]))
-        for key, by_run in sorted(runs.items())
-    }
+        runs.setdefault((key, "Cholesky" in row["contestant"]), {}).setdefault(row["run"], []).append(row)
+    chosen: dict[Key, list[Row]] = {}
+    for (key, _), by_run in sorted(runs.items()):
+        last = max(by_run.values(), key=lambda group: (any(map(is_ours, group)), group[0]["run"]))
+        chosen.setdefault(key, []).extend(last)
+    return chosen
 
 
 def lost(groups: Mapping[Key, Sequence[Row]]) -> list[Lost]:
