@@ -51,7 +51,7 @@ class Problem:
     @property
     def flops(self) -> float:
         """A multiply-add is two."""
-        return 2.0 * self.queries.shape[0] * self.items.size
+        return 2.0 * len(self.queries) * self.items.size
 
     def check(self, ranking: Ranking) -> dict[str, Any]:
         """Hold some queries against float64, to the rounding of float32; raises AssertionError."""

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,17 @@ FILES = {
     "movietweetings": "movietweetings/all.npz",
     "citeulike-a": "citeulike-a/train.npz",
 }
+# Published splits: the part of train to choose on, and test.
+SPLITS = {"gowalla": ("gowalla/valid_lgpp.npz", "gowalla/test.npz")}
+
+
+class Split(NamedTuple):
+    """A published split; `fitted` is `train` without `validation`."""
+
+    fitted: lw.Interactions
+    validation: lw.Interactions
+    train: lw.Interactions
+    test: lw.Interactions
 
 
 def names() -> list[str]:
@@ -78,15 +89,28 @@ def load_csr(name: str) -> sp.csr_matrix:
         return _load_synthetic(name)
     if name not in FILES:
         raise KeyError(f"load_csr: unknown dataset {name!r}; known: {', '.join(names())}")
-    folder = Path(os.environ.get("LIKEWISE_DATA") or _REPOSITORY.parent / "shared" / "data")
-    path = folder / FILES[name]
+    return _load_file(name, FILES[name])
+
+
+def _load_file(name: str, file: str) -> sp.csr_matrix:
+    path = Path(os.environ.get("LIKEWISE_DATA") or _REPOSITORY.parent / "shared" / "data") / file
     if not path.exists():
         raise DatasetUnavailableError(
-            f"load_csr: {name} needs {FILES[name]} in LIKEWISE_DATA or in ../shared/data beside the repository"
+            f"load_csr: {name} needs {file} in LIKEWISE_DATA or in ../shared/data beside the repository"
         )
     matrix = sp.csr_matrix(sp.load_npz(path), dtype=np.float32)
     matrix.sum_duplicates()
     return matrix
+
+
+def load_split(name: str) -> Split:
+    """The parts of a dataset in `SPLITS`; raises as `load_csr`."""
+    import likewise as lw
+
+    train, validation, test = load_csr(name), *(_load_file(name, file) for file in SPLITS[name])
+    fitted = train - train.multiply(validation > 0)
+    fitted.eliminate_zeros()
+    return Split(*(lw.Interactions.from_csr(part) for part in (fitted, validation, train, test)))
 
 
 def cache_folder() -> Path:

@@ -63,6 +63,12 @@ _TITLES = {
 }
 
 
+_QUALITY = (
+    "Ranking quality: published splits",
+    "Every number of factors with the setting that was best on the validation part of train by NDCG@20, fitted again "
+    "to the whole of train and held against test. All that was tried stands in `bench/results/quality.jsonl`; the "
+    "seconds are those of the fit to train, run once and with whatever else the machine did.",
+)
 _NO_ROWS = "Nothing has been measured yet: `python -m bench.run --help`."
 
 _PER_USER = {"fold_in", "evaluate", "ranking_metrics"}
@@ -174,17 +180,51 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([text[0], rule, *text[1:]])
 
 
+def text(rows: Sequence[Row]) -> str:
+    """Rows of one run of the runner, for people."""
+    if rows[0]["bench"] == "quality":
+        return quality_table(rows)
+    tables = [
+        f"{key.bench}: {key.dataset}, k = {key.k}, {key.threads} threads\n{table(group)}"
+        for key, group in latest(rows).items()
+    ]
+    return "\n\n".join(tables)
+
+
+def quality_table(rows: Iterable[Row]) -> str:
+    """What was chosen on validation, and what it reaches on test: a line a data set and number of factors."""
+    lines = [
+        "| data set | factors | regularization | unobserved_weight | regularization_exponent | iterations | tried "
+        "| Recall@20, validation | NDCG@20, validation | Recall@20, test | NDCG@20, test | seconds |",
+        "|---|" + "---:|" * 11,
+    ]
+    by_place: dict[tuple[str, int], dict[str, list[Row]]] = {}
+    for row in rows:
+        by_place.setdefault((row["dataset"], row["k"]), {}).setdefault(row["run"], []).append(row)
+    for (dataset, factors), by_run in sorted(by_place.items()):
+        last = by_run[max(by_run)]
+        (test,) = (row for row in last if row["part"] == "test")
+        tried = [row for row in last if row["part"] == "validation"]
+        setting = [test[name] for name in ("regularization", "unobserved_weight", "regularization_exponent")]
+        best = max(tried, key=lambda row: row["ndcg@20"])
+        figures = [f"{row[name]:.4f}" for row in (best, test) for name in ("recall@20", "ndcg@20")]
+        cells = [dataset, factors, *setting, test["iterations"], len(tried), *figures, _number(test["seconds"])]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def _where(rows: Sequence[Row]) -> str:
     row = rows[0]
     isa = next((r["isa"] for r in rows if r.get("isa")), None)
     parts = [row["cpu"], row["machine"], isa and f"likewise on {isa}", f"commit {row['commit']}", row["run"][:10]]
-    measured = f"median of {len(row['samples'])} after a warm-up of {row['warmup']}"
-    return "; ".join([*filter(None, parts), measured])
+    measured = f"median of {len(row['samples'])} after a warm-up of {row['warmup']}" if "samples" in row else None
+    return "; ".join(filter(None, [*parts, measured]))
 
 
 def read_all(results: Path) -> list[dict[str, Any]]:
-    """All kept rows but the ceilings."""
-    return [row for path in sorted(results.glob("*.jsonl")) if path.stem != "roof" for row in harness.read_rows(path)]
+    """All kept rows of contestants side by side: not the ceilings, not the search for quality."""
+    paths = [path for path in sorted(results.glob("*.jsonl")) if path.stem not in ("roof", "quality")]
+    return [row for path in paths for row in harness.read_rows(path)]
 
 
 def latest_ceilings(rows: Iterable[Row]) -> list[Row]:
@@ -222,6 +262,10 @@ def markdown(results: Path) -> str:
             lines += ["", f"## {title}", "", text]
         for key, rows in chosen.items():
             lines += ["", f"### {_describe(key)}", "", _where(rows), "", table(rows)]
+    searched = harness.read_rows(results / "quality.jsonl")
+    if searched:
+        title, about = _QUALITY
+        lines += ["", f"## {title}", "", about, "", _where(searched[-1:]), "", quality_table(searched)]
     return "\n".join(lines) + "\n"
 
 

@@ -22,8 +22,7 @@ def _contestants(args: argparse.Namespace) -> list[type[peers.Contestant]]:
 
 def _keep(rows: Sequence[dict[str, Any]], keep: bool) -> None:
     """Print rows as tables, and append them to the results unless that was declined."""
-    for key, group in report.latest(rows).items():
-        print(f"\n{key.bench}: {key.dataset}, k = {key.k}, {key.threads} threads\n{report.table(group)}", flush=True)
+    print(f"\n{report.text(rows)}", flush=True)
     for bench in {row["bench"] for row in rows} if keep else ():
         harness.append_rows([row for row in rows if row["bench"] == bench], harness.RESULTS / f"{bench}.jsonl")
 
@@ -166,6 +165,18 @@ def _metrics(args: argparse.Namespace) -> int:
     return 0
 
 
+def _quality(args: argparse.Namespace) -> int:
+    from bench import quality
+
+    run = harness.now()
+
+    def search(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        settings = quality.grid(factors, args.regularization, args.weight, args.exponent)
+        return quality.run_search(dataset, settings, args.iterations, threads=args.threads, run=run)
+
+    return _grid(args, search)
+
+
 def _report(args: argparse.Namespace) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(report.markdown(harness.RESULTS), encoding="utf-8")
@@ -193,15 +204,21 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         return added
 
+    def kept(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--no-keep", dest="keep", action="store_false", help="print rows, but do not keep them")
+
     def measured(added: argparse.ArgumentParser, repeats: int) -> None:
         added.add_argument("--repeats", type=int, default=repeats, help="measured rounds (default %(default)s)")
-        added.add_argument("--no-keep", dest="keep", action="store_false", help="print rows, but do not keep them")
+        kept(added)
+
+    def with_model(added: argparse.ArgumentParser, known: Sequence[str], factors: Sequence[int]) -> None:
+        added.add_argument("--dataset", nargs="+", default=["gowalla"], choices=known)
+        added.add_argument("--factors", nargs="+", type=int, default=list(factors))
+        added.add_argument("--threads", type=int, default=2)
 
     def on_data(added: argparse.ArgumentParser, factors: Sequence[int]) -> None:
         measured(added, 5)
-        added.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
-        added.add_argument("--factors", nargs="+", type=int, default=list(factors))
-        added.add_argument("--threads", type=int, default=2)
+        with_model(added, datasets.names(), factors)
 
     def against_peers(added: argparse.ArgumentParser, default: Sequence[str]) -> None:
         added.add_argument("--solvers", nargs="*", default=["auto"], choices=_OUR_SOLVERS, help="of likewise")
@@ -256,6 +273,14 @@ def _parser() -> argparse.ArgumentParser:
     measured(metrics, 5)
     metrics.add_argument("--users", type=int, default=100_000)
     metrics.add_argument("--threads", type=int, default=2)
+
+    quality = command("quality", _quality, "settings of ImplicitALS tried on validation, and the best of them on test")
+    kept(quality)
+    with_model(quality, list(datasets.SPLITS), (128,))
+    quality.add_argument("--regularization", nargs="+", type=float, default=[0.005, 0.01, 0.02])
+    quality.add_argument("--weight", nargs="+", type=float, default=[0.01], help="unobserved_weight, and alpha")
+    quality.add_argument("--exponent", nargs="+", type=float, default=[0.75], help="regularization_exponent")
+    quality.add_argument("--iterations", nargs="+", type=int, default=[4, 6, 8, 10])
 
     page = command("report", _report, "write docs/benchmarks.md and the table of README from the kept rows")
     page.add_argument("--out", type=Path, default=DOCS / "benchmarks.md")

@@ -16,20 +16,20 @@ namespace {
 
 using simd::padded;
 
-constexpr Offset kChunkRows = 64;        // rows gathered at once, at most
-constexpr Offset kChunkFloats = 4096;    // and what stays in a first-level cache until it is used
-constexpr Offset kFormRows = 256;        // rows of one update of a formed matrix
-constexpr Offset kPanelBytes = 1 << 20;  // a row's block of gathered factors that stays in a second-level cache
-constexpr Offset kHeavyRow = 4096;       // rows this long are handed out first and one by one
-constexpr Offset kRowsEach = 32;         // lighter rows are handed out in groups
-constexpr Offset kGroupRows = 128;       // long rows solved side by side, at most
-constexpr Offset kGroupUses = 8;         // and closed sooner, when each row of y is used so often
-constexpr Offset kBlockBytes = 1 << 19;  // of y that long rows share in a second-level cache
-constexpr int kExactSteps = 64;          // conjugate gradients where Cholesky finds a singular matrix
-constexpr int kMaxRefinements = 16;      // of a solution from a matrix of rounded products
-constexpr float kRefined = 1e-12F;       // squared residual at which it is done, of the solution's squared length
-constexpr float kOneTermGain = 1 << 12;  // by which a solve with products of one or three terms divides it
-constexpr float kThreeTermsGain = 1 << 24;
+constexpr Offset kChunkRows = 64;           // rows gathered at once, at most
+constexpr Offset kChunkFloats = 4096;       // and what stays in a first-level cache until it is used
+constexpr Offset kFormRows = 256;           // rows of one update of a formed matrix
+constexpr Offset kPanelBytes = 1 << 20;     // a row's block of gathered factors that stays in a second-level cache
+constexpr Offset kHeavyRow = 4096;          // rows this long are handed out first and one by one
+constexpr Offset kRowsEach = 32;            // lighter rows are handed out in groups
+constexpr Offset kGroupRows = 128;          // long rows solved side by side, at most
+constexpr Offset kGroupUses = 8;            // and closed sooner, when each row of y is used so often
+constexpr Offset kBlockBytes = 1 << 19;     // of y that long rows share in a second-level cache
+constexpr int kExactSteps = 64;             // conjugate gradients where Cholesky finds a singular matrix
+constexpr int kMaxRefinements = 16;         // of a solution from a matrix of rounded products
+constexpr float kRefined = 1e-12F;          // squared residual at which it is done, of the solution's squared length
+constexpr float kOneTermGain = 1 << 12;     // by which a solve divides it whose products have one term
+constexpr float kThreeTermsGain = 1 << 24;  // and three
 constexpr float kLoad = 1.0F / 1024;        // share by which the diagonal of a singular block is grown
 constexpr float kNoise = 1.0F / (1 << 26);  // share of the largest eigenvalue that float32 does not tell from zero
 
@@ -91,6 +91,12 @@ void load_dense(const Problem& problem, Offset n_entries, float* dense) {
   // Where y is rounding noise and nothing is penalized, any value would solve the system: a large weight makes it zero.
   for (Offset i = 0; i < d; ++i) dense[i] = dense[i] > kNoise * largest ? dense[i] : largest;
   std::fill(dense + d, dense + padded(d), 1.0F);
+}
+
+/// What the residual of x and the diagonal of the system hold before any entry is added.
+void start_residual(Offset dp, const float* dense, const float* x, float* residual, float* diagonal) {
+  for (Offset i = 0; i < dp; ++i) residual[i] = -dense[i] * x[i];
+  std::copy_n(dense, dp, diagonal);
 }
 
 void load_start(const Problem& problem, Offset row, float* x) {
@@ -165,7 +171,7 @@ LongRows::LongRows(const Problem& problem, Offset max_rows)
   rows_.reserve(static_cast<std::size_t>(max_rows));
 }
 
-/// Calls body(row, n, panel) for the entries of all rows, some n of them at a time, with panel_, w_ and v_ loaded.
+/// Calls body(row, n) for the entries of all rows, some n of them at a time, with panel_, w_ and v_ loaded.
 template <class Body>
 void LongRows::for_entries(const Body& body) {
   const auto& interactions = problem_.interactions;
@@ -197,11 +203,9 @@ void LongRows::solve(std::span<const Offset> rows, int steps, float tolerance) {
   rows_.clear();
   for (std::size_t g = 0; g < rows.size(); ++g) {
     const Row row = {rows[g], 0, vectors_.get() + static_cast<Offset>(g) * kVectors * dp_};
-    float *dense = vector(row, kDense), *x = vector(row, kX), *residual = vector(row, kResidual);
-    load_dense(problem_, problem_.interactions.row_size(row.row), dense);
-    load_start(problem_, row.row, x);
-    for (Offset i = 0; i < dp_; ++i) residual[i] = -dense[i] * x[i];
-    std::copy_n(dense, dp_, vector(row, kDiagonal));
+    load_dense(problem_, problem_.interactions.row_size(row.row), vector(row, kDense));
+    load_start(problem_, row.row, vector(row, kX));
+    start_residual(dp_, vector(row, kDense), vector(row, kX), vector(row, kResidual), vector(row, kDiagonal));
     rows_.push_back(row);
   }
   for_entries([&](const Row& row, Offset n) {
@@ -242,7 +246,6 @@ class RowEngine {
   [[nodiscard]] bool keeps_panel() const { return n_ <= panel_rows_; }
   [[nodiscard]] bool rounds_products(int terms) const { return terms > 0 && micro_.has_bf16_tiles && all_positive_; }
   void add_to_matrix(Offset n, Offset d, const float* panel, const float* w, float* matrix, int terms);
-  void start_residual();
   void add_residual(Offset first, Offset last, float* panel);
   void form_system(int terms);
   void apply_system(const float* p, float* q);
@@ -318,11 +321,6 @@ void RowEngine::add_to_matrix(Offset n, Offset d, const float* panel, const floa
   micro_.syrk_upper(n, d, scaled_.get(), panel, matrix);
 }
 
-void RowEngine::start_residual() {
-  for (Offset i = 0; i < dp_; ++i) residual_[i] = -dense_[i] * x_[i];
-  std::copy_n(dense_.get(), dp_, diagonal_.get());
-}
-
 /// Gathers entries [first, last) into `panel` and adds their terms to the residual of x_ and to the diagonal.
 void RowEngine::add_residual(Offset first, Offset last, float* panel) {
   for (Offset row = first; row < last; row += chunk_rows_) {
@@ -336,7 +334,7 @@ void RowEngine::add_residual(Offset first, Offset last, float* panel) {
 
 /// The matrix of the row's system, and the residual of x_.
 void RowEngine::form_system(int terms) {
-  start_residual();
+  start_residual(dp_, dense_.get(), x_.get(), residual_.get(), diagonal_.get());
   std::fill_n(matrix_.get(), dp_ * dp_, 0.0F);
   for (Offset first = 0; first < n_; first += kFormRows) {
     const Offset last = std::min(n_, first + kFormRows);
@@ -363,7 +361,7 @@ void RowEngine::solve_cg(int steps, float tolerance) {
     LongRows(problem_, 1).solve({&row_, 1}, steps, tolerance);
     return load_start(problem_, row_, x_.get());
   }
-  start_residual();
+  start_residual(dp_, dense_.get(), x_.get(), residual_.get(), diagonal_.get());
   add_residual(0, n_, panel_.get());
   float *p = vectors_.get(), *q = p + dp_;
   float rz = micro_.cg_begin(dp_, dense_.get(), residual_.get(), diagonal_.get(), p, q);

@@ -132,3 +132,22 @@ def test_fill_replaces_what_stands_between_the_markers() -> None:
 def test_fill_wants_each_marker_once(text: str) -> None:
     with pytest.raises(ValueError, match=r"needs <!-- t --> and <!-- /t -->, once each and in this order"):
         report.fill(text, "t", "new")
+
+
+def _searched(part: str, ndcg: float, **other: Any) -> dict[str, Any]:
+    setting = {"regularization": 0.5, "unobserved_weight": 0.1, "regularization_exponent": 1.0, "iterations": 4}
+    row = _row("likewise", 2.0, bench="quality", k=8, part=part) | setting | {"recall@20": ndcg / 2, "ndcg@20": ndcg}
+    return {name: value for name, value in row.items() if name != "samples"} | other
+
+
+def test_quality_shows_what_was_chosen_on_validation(tmp_path: Path) -> None:
+    tried = [_searched("validation", 0.3, iterations=2), _searched("validation", 0.4)]
+    before = {"run": "2025-01-01T00:00:00+00:00"}
+    rows = [_searched("validation", 0.9, **before), _searched("test", 0.8, **before), *tried, _searched("test", 0.2)]
+    line = "| gowalla | 8 | 0.5 | 0.1 | 1.0 | 4 | 2 | 0.2000 | 0.4000 | 0.1000 | 0.2000 | 2 |"
+    assert report.text(rows).splitlines()[2:] == [line]
+    harness.append_rows(rows, tmp_path / "quality.jsonl")
+    page = report.markdown(tmp_path)
+    assert "## Ranking quality: published splits" in page
+    assert line in page
+    assert "Nothing has been measured yet" in page  # of the comparisons

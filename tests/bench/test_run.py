@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import harness, report, run
+import likewise as lw
+from bench import datasets, harness, report, run
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,43 @@ def test_a_peer_that_cannot_take_part_is_named() -> None:
     command = "als --dataset synth-20k --factors 8 --solvers --peers cmfrec --alpha 1 --threads 1 --no-keep"
     with pytest.warns(UserWarning, match="cmfrec CG-3 is left out: cmfrec's CG reaches this objective only"):
         assert run.main(command.split()) == 0
+
+
+def test_quality_chooses_on_validation_and_tries_one_setting_on_test(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test = lw.model_selection.random_split(datasets.load("synth-20k"), 0.2, random_state=0)
+    fitted, validation = lw.model_selection.random_split(train, 0.1, random_state=0)
+    split = datasets.Split(fitted, validation, train, test)
+    monkeypatch.setattr(datasets, "load_csr", lambda name: None)
+    monkeypatch.setattr(datasets, "load_split", lambda name: split)
+    command = "quality --factors 4 --regularization .01 1e6 --iterations 1 3 --threads 1"
+    assert run.main(command.split()) == 0
+    rows = harness.read_rows(results / "quality.jsonl")
+    assert [(row["part"], row["regularization"], row["iterations"]) for row in rows[:4]] == [
+        ("validation", 0.01, 1),
+        ("validation", 0.01, 3),
+        ("validation", 1e6, 1),
+        ("validation", 1e6, 3),
+    ]
+    (chosen,) = rows[4:]
+    best = max(rows[:4], key=lambda row: row["ndcg@20"])
+    assert chosen["part"] == "test"
+    assert (chosen["regularization"], chosen["iterations"]) == (best["regularization"], best["iterations"])
+    model = lw.ImplicitALS(
+        4, best["regularization"], 0.01, 0.01, 0.75, best["iterations"], "cg", random_state=0, n_jobs=1
+    ).fit(train)
+    assert chosen["ndcg@20"] == round(lw.evaluate(model, train, test, "ndcg@20")["ndcg@20"], 5)
+    assert f"| gowalla | 4 | {best['regularization']} |" in capsys.readouterr().out
+
+
+def test_gowalla_is_split_into_its_parts() -> None:
+    try:
+        parts = datasets.load_split("gowalla")
+    except datasets.DatasetUnavailableError as error:
+        pytest.skip(str(error))
+    assert [part.nnz for part in parts] == [719_081, 91_047, 810_128, 217_242]
+    assert {part.shape for part in parts} == {(29_858, 40_981)}
 
 
 def test_report_writes_the_page_and_the_table_of_readme(results: Path, tmp_path: Path) -> None:

@@ -31,6 +31,17 @@ def source(folder):
     return path
 
 
+def assert_has_events_of(data, folder):
+    with np.load(folder / "events.npz") as lines:
+        users, items, seconds, values = (lines[name] for name in ("user", "item", "timestamp", "value"))
+    order = np.lexsort((seconds, items, users))
+    events = data.events()
+    assert_array_equal(events.users, users[order])
+    assert_array_equal(events.items, items[order])
+    assert_array_equal(events.timestamps, seconds[order] * 10**9)
+    assert_array_equal(events.values, values[order])
+
+
 def read_columns(path):
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -76,14 +87,7 @@ def test_movietweetings_is_what_its_page_says(movies):
 
 def test_online_retail_is_its_source_line_by_line(retail):
     folder = source("online-retail-ii")
-    with np.load(folder / "events.npz") as lines:
-        users, items, seconds, quantities = (lines[name] for name in ("user", "item", "timestamp", "value"))
-    order = np.lexsort((seconds, items, users))
-    events = retail.events()
-    assert_array_equal(events.users, users[order])
-    assert_array_equal(events.items, items[order])
-    assert_array_equal(events.timestamps, seconds[order] * 10**9)
-    assert_array_equal(events.values, quantities[order])
+    assert_has_events_of(retail, folder)
     assert (retail.by_user.to_scipy() != sp.load_npz(folder / "all_quantity.npz")).nnz == 0
     customers, products = read_columns(folder / "users.csv.gz"), read_columns(folder / "items.csv.gz")
     assert_array_equal(retail.user_ids, customers["customer_id"].astype(np.int64))
@@ -94,14 +98,7 @@ def test_online_retail_is_its_source_line_by_line(retail):
 
 def test_movietweetings_is_its_source_line_by_line(movies):
     folder = source("movietweetings-100k")
-    with np.load(folder / "events.npz") as lines:
-        users, items, seconds, ratings = (lines[name] for name in ("user", "item", "timestamp", "value"))
-    order = np.lexsort((seconds, items, users))
-    events = movies.events()
-    assert_array_equal(events.users, users[order])
-    assert_array_equal(events.items, items[order])
-    assert_array_equal(events.timestamps, seconds[order] * 10**9)
-    assert_array_equal(events.values, ratings[order])
+    assert_has_events_of(movies, folder)
     listed = read_columns(folder / "items.csv.gz")
     for mine, theirs in (
         (movies.item_ids, "imdb_id"),

@@ -337,33 +337,6 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
 
     # ------------------------------------------------------------------ fitting
 
-    def fit(self, X: Any, y: Any = None) -> ImplicitALS:
-        """Learn user and item vectors.
-
-        Parameters
-        ----------
-        X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
-            Values count as confidence; negative ones are dislikes. Of a dense array, or a data frame with a column for
-            each item, the entries that are not zero. Of one with a row for each event make `Interactions.from_frame`.
-            Sorted int32 ids and float32 values of a CSR are not copied: they belong to `interactions_` from then on, so
-            leave X alone or give ``X.copy()``.
-        y : None
-            Ignored; there for scikit-learn.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError
-            If X is no matrix but a data frame of events, a file name, or no array at all.
-        ValueError
-            If a parameter is out of range, or X is empty or holds NaN or infinite values; the message says where.
-        """
-        super().fit(X, y)
-        return self
-
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         self._check_confidence(data.by_user)
         train, visible, hidden = data, None, None
