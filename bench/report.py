@@ -69,6 +69,13 @@ _QUALITY = (
     "to the whole of train and held against test. All that was tried stands in `bench/results/quality.jsonl`; the "
     "seconds are those of the fit to train, run once and with whatever else the machine did.",
 )
+_PROFILE = (
+    "Implicit ALS: where the time of an epoch goes",
+    "Shares of the samples that perf took inside the extension, by function. `gather` and `gather_bf16` copy the rows "
+    "that a system needs; `panel_residual` and `panel_apply` multiply them by a vector, with the sums of `block_dots`; "
+    "`syrk` and `syrk_bf16` form matrices, on tiles where there are some; `register_tile` is the dense product: "
+    "Gramians, rotations, duals, factorizations.",
+)
 _NO_ROWS = "Nothing has been measured yet: `python -m bench.run --help`."
 
 _PER_USER = {"fold_in", "evaluate", "ranking_metrics"}
@@ -182,8 +189,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def text(rows: Sequence[Row]) -> str:
     """Rows of one run of the runner, for people."""
-    if rows[0]["bench"] == "quality":
-        return quality_table(rows)
+    if rows[0]["bench"] in _OTHER_TABLES:
+        return _OTHER_TABLES[rows[0]["bench"]](rows)
     tables = [
         f"{key.bench}: {key.dataset}, k = {key.k}, {key.threads} threads\n{table(group)}"
         for key, group in latest(rows).items()
@@ -213,6 +220,22 @@ def quality_table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def profile_table(rows: Iterable[Row]) -> str:
+    """The last profile of every data set, number of factors and solver: a column each, a line a function."""
+    last = {(row["dataset"], row["k"], row["solver"], row["threads"]): row["functions"] for row in rows}
+    names = dict.fromkeys(name for functions in last.values() for name in functions if name != "other")
+    order = sorted(names, key=lambda name: -max(functions.get(name, 0) for functions in last.values()))
+    titles = [f"{dataset}, {solver}, k = {k}, {n} thread{'s' * (n > 1)}" for dataset, k, solver, n in last]
+    lines = [
+        f"| {name} | {' | '.join(_percent(functions.get(name)) for functions in last.values())} |"
+        for name in [*order, "other"]
+    ]
+    return "\n".join([f"| | {' | '.join(titles)} |", "|---|" + "---:|" * len(last), *lines])
+
+
+_OTHER_TABLES: dict[str, Callable[[Sequence[Row]], str]] = {"quality": quality_table, "als_profile": profile_table}
+
+
 def _where(rows: Sequence[Row]) -> str:
     row = rows[0]
     isa = next((r["isa"] for r in rows if r.get("isa")), None)
@@ -222,8 +245,8 @@ def _where(rows: Sequence[Row]) -> str:
 
 
 def read_all(results: Path) -> list[dict[str, Any]]:
-    """All kept rows of contestants side by side: not the ceilings, not the search for quality."""
-    paths = [path for path in sorted(results.glob("*.jsonl")) if path.stem not in ("roof", "quality")]
+    """All kept rows of contestants side by side: not the ceilings, nor what has a table of its own."""
+    paths = [path for path in sorted(results.glob("*.jsonl")) if path.stem not in ("roof", *_OTHER_TABLES)]
     return [row for path in paths for row in harness.read_rows(path)]
 
 
@@ -262,10 +285,9 @@ def markdown(results: Path) -> str:
             lines += ["", f"## {title}", "", text]
         for key, rows in chosen.items():
             lines += ["", f"### {_describe(key)}", "", _where(rows), "", table(rows)]
-    searched = harness.read_rows(results / "quality.jsonl")
-    if searched:
-        title, about = _QUALITY
-        lines += ["", f"## {title}", "", about, "", _where(searched[-1:]), "", quality_table(searched)]
+    for bench, (title, about) in (("als_profile", _PROFILE), ("quality", _QUALITY)):
+        if found := harness.read_rows(results / f"{bench}.jsonl"):
+            lines += ["", f"## {title}", "", about, "", _where(found[-1:]), "", _OTHER_TABLES[bench](found)]
     return "\n".join(lines) + "\n"
 
 

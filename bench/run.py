@@ -121,6 +121,24 @@ def _half_sweep(args: argparse.Namespace) -> int:
     )
 
 
+def _profile(args: argparse.Namespace) -> int:
+    from bench import profile
+
+    run = harness.now()
+    try:
+        return _grid(
+            args,
+            lambda dataset, factors: [
+                row
+                for solver in args.solvers
+                for row in profile.run_profile(dataset, factors, solver, threads=args.threads, run=run)
+            ],
+        )
+    except profile.ProfileUnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
 def _topk(args: argparse.Namespace) -> int:
     from bench import bench_topk
 
@@ -254,6 +272,11 @@ def _parser() -> argparse.ArgumentParser:
     half_sweep = command("half-sweep", _half_sweep, "the kernel als_half_sweep alone")
     on_data(half_sweep, (64, 128, 256))
     half_sweep.add_argument("--solvers", nargs="+", default=["cholesky", "cg"], choices=("cholesky", "cg", "block"))
+
+    profile = command("profile", _profile, "where the time of an epoch goes, by Linux's perf")
+    kept(profile)
+    with_model(profile, datasets.names(), (128,))
+    profile.add_argument("--solvers", nargs="+", default=["cg"], choices=_OUR_SOLVERS, help="of likewise")
 
     topk = command("topk", _topk, "exact top-k over random vectors, beside the peers")
     measured(topk, 5)

@@ -39,6 +39,7 @@ struct Problem {
   MatrixView<const float> y;
   MatrixView<const Bf16> y_bf16;
   std::span<const float> eigenvalues;
+  float largest_eigenvalue;
   AlsObjective objective;
   AlsSolver solver;
   int steps;
@@ -61,35 +62,35 @@ Offset panel_rows(Offset dp) { return std::max(kFormRows, padded(kPanelBytes / (
 /// Rows gathered at once.
 Offset chunk_rows(Offset dp) { return std::clamp(kChunkFloats / dp / simd::kPad * simd::kPad, simd::kPad, kChunkRows); }
 
-/// The entries [first, first + n) of `interactions`: w = c - w0 and v = c p, zero up to a multiple of 16. Returns the
-/// smallest w, or 1.
-float load_weights(const Problem& problem, Offset first, Offset n, float* w, float* v) {
-  const AlsObjective& objective = problem.objective;
+/// The entries [first, first + n) of `interactions`: w = c - w0 and v = c p, zero up to a multiple of 16. Returns
+/// whether every w is positive.
+bool load_weights(const Problem& problem, Offset first, Offset n, float* w, float* v) {
+  const float alpha = problem.objective.alpha, unobserved = problem.objective.unobserved_weight;
   const float* values = problem.interactions.values + first;
-  float smallest = 1;
+  int any_other = 0;  // an integer, which compilers reduce in vectors
   for (Offset j = 0; j < n; ++j) {
-    const float confidence = 1 + objective.alpha * std::fabs(values[j]);
-    w[j] = confidence - objective.unobserved_weight;
+    const float confidence = 1 + alpha * std::fabs(values[j]);
+    w[j] = confidence - unobserved;
     v[j] = values[j] > 0 ? confidence : 0;
-    smallest = std::min(smallest, w[j]);
+    any_other |= static_cast<int>(!(w[j] > 0));
   }
   std::fill(w + n, w + padded(n), 0.0F);
   std::fill(v + n, v + padded(n), 0.0F);
-  return smallest;
+  return any_other == 0;
 }
 
 /// The diagonal that all rows with n_entries share, padded with ones.
 void load_dense(const Problem& problem, Offset n_entries, float* dense) {
   const Offset d = problem.y.n_cols;
+  const float unobserved = problem.objective.unobserved_weight;
   const float penalty = row_penalty(problem.objective, n_entries, problem.interactions.n_cols);
-  float largest = 0;
-  for (Offset i = 0; i < d; ++i) {
-    dense[i] = problem.objective.unobserved_weight * problem.eigenvalues[i] + penalty;
-    largest = std::max(largest, dense[i]);
-  }
-  if (largest == 0) largest = 1;
   // Where y is rounding noise and nothing is penalized, any value would solve the system: a large weight makes it zero.
-  for (Offset i = 0; i < d; ++i) dense[i] = dense[i] > kNoise * largest ? dense[i] : largest;
+  const float largest = unobserved * problem.largest_eigenvalue + penalty;
+  const float noise = kNoise * largest, weight = largest > 0 ? largest : 1;
+  for (Offset i = 0; i < d; ++i) {
+    const float value = unobserved * problem.eigenvalues[static_cast<std::size_t>(i)] + penalty;
+    dense[i] = value > noise ? value : weight;
+  }
   std::fill(dense + d, dense + padded(d), 1.0F);
 }
 
@@ -302,7 +303,7 @@ void RowEngine::load_row(Offset row) {
   begin_ = problem_.interactions.indptr[row];
   n_ = problem_.interactions.row_size(row);
   np_ = padded(n_);
-  all_positive_ = load_weights(problem_, begin_, n_, w_.get(), v_.get()) > 0;
+  all_positive_ = load_weights(problem_, begin_, n_, w_.get(), v_.get());
   load_dense(problem_, n_, dense_.get());
   load_start(problem_, row, x_.get());
 }
@@ -579,8 +580,9 @@ void als_half_sweep(const Context& ctx, CsrView<const float> interactions, Matri
     check_equal(kName, "y_bf16", y_bf16.n_rows, "rows", "y", y.n_rows, "rows");
     check_equal(kName, "y_bf16", y_bf16.n_cols, "columns", "y padded to 16", padded(y.n_cols), "columns");
   }
-  const Problem problem = {*ctx.micro, interactions, y,     y_bf16, eigenvalues, objective, solver,
-                           steps,      tolerance,    block, x};
+  const float largest = *std::max_element(eigenvalues.begin(), eigenvalues.end());
+  const Problem problem = {*ctx.micro, interactions, y,     y_bf16,    eigenvalues, largest,
+                           objective,  solver,       steps, tolerance, block,       x};
   const Schedule schedule = balanced_schedule(problem);
   const Offset longest = longest_row(interactions);
   struct Engines {

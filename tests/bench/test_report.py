@@ -151,3 +151,20 @@ def test_quality_shows_what_was_chosen_on_validation(tmp_path: Path) -> None:
     assert "## Ranking quality: published splits" in page
     assert line in page
     assert "Nothing has been measured yet" in page  # of the comparisons
+
+
+def test_profiles_stand_side_by_side(tmp_path: Path) -> None:
+    def profiled(solver: str, functions: dict[str, float]) -> dict[str, Any]:
+        return _row("likewise", 1.0, bench="als_profile", solver=solver, functions=functions)
+
+    stale = profiled("cg", {"gather": 0.9, "other": 0.1})
+    rows = [stale, profiled("cg", {"gather": 0.5, "other": 0.5}), profiled("cholesky", {"syrk": 0.75, "other": 0.25})]
+    assert report.text(rows).splitlines() == [
+        "| | gowalla, cg, k = 64, 2 threads | gowalla, cholesky, k = 64, 2 threads |",
+        "|---|---:|---:|",
+        "| syrk | – | 75 % |",
+        "| gather | 50 % | – |",
+        "| other | 50 % | 25 % |",
+    ]
+    harness.append_rows(rows, tmp_path / "als_profile.jsonl")
+    assert report.text(rows) in report.markdown(tmp_path)
