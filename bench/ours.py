@@ -13,10 +13,7 @@ from bench.peers import Factors, FittedAnew, FoldsIn, Problem
 
 
 class Likewise(FittedAnew, FoldsIn):
-    """`likewise.ImplicitALS` with its default solver.
-
-    Seconds are taken between callbacks; having one costs a product of all factors with a square matrix an epoch.
-    """
+    """`likewise.ImplicitALS` with its default solver; seconds are taken between callbacks."""
 
     name = "likewise"
     distribution = "likewise"

@@ -353,6 +353,7 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         best: Float32Array | None = None
         callbacks = self._callback_list()
         try:
+            self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
             for iteration in bar:
                 self._iterate(solver, by_user, by_item, both)
                 self.n_iter_ = iteration
@@ -360,8 +361,6 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                     self.best_iteration_ = iteration
                 loss = self._loss(solver, by_user) if self.compute_loss or self.tol > 0 else None
                 figures = {} if loss is None else {"loss": loss}
-                if callbacks or visible is not None:
-                    self._zero_items = zero_rows(self.item_factors_)
                 if visible is not None and hidden is not None:
                     ndcg = self._hidden_ndcg(visible, hidden, fold_in=False)
                     figures["ndcg"] = ndcg
@@ -369,19 +368,19 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
                         best, self.best_iteration_ = both.copy(), iteration
                     self.validation_history_.append(ndcg)
                 bar.set(**figures)
-                if callbacks:
-                    self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
                 stops = [bool(callback(self, iteration, loss)) for callback in callbacks]
                 if any(stops) or self._has_converged(loss):
                     break
-            self._finish(solver, both, best)
         except KeyboardInterrupt:
-            self._finish(solver, both, best)
+            self._return_to(both if best is None else best, solver, both)
             raise
+        # Once more without need, so that a fit that is interrupted has the bits of one that ends there.
+        self._return_to(both if best is None else best, solver, both)
 
-    def _finish(self, solver: _Solver, both: Float32Array, best: Float32Array | None) -> None:
-        if best is not None:
-            both[...] = best
+    def _return_to(self, factors: Float32Array, solver: _Solver, both: Float32Array) -> None:
+        """Leave the model with these factors of both sides, in whatever basis they stand."""
+        if factors is not both:
+            both[...] = factors
         self._eigenvalues = solver.rotate_to_eigenbasis(self.item_factors_, both)
         self._zero_items = zero_rows(self.item_factors_)
 
@@ -406,9 +405,12 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
         return both
 
     def _iterate(self, solver: _Solver, by_user: Any, by_item: Any, both: Float32Array) -> None:
+        """Sweep over users and over items, which stand in their eigenbasis before and after."""
         users, items = self.user_factors_, self.item_factors_
-        solver.sweep(by_user, items, solver.rotate_to_eigenbasis(items, both), users)
+        solver.sweep(by_user, items, self._eigenvalues, users)
         solver.sweep(by_item, users, solver.rotate_to_eigenbasis(users, both), items)
+        self._eigenvalues = solver.rotate_to_eigenbasis(items, both)
+        self._zero_items = zero_rows(items)
 
     def _loss(self, solver: _Solver, by_user: Any) -> float:
         users, items = self.user_factors_, self.item_factors_
