@@ -327,7 +327,7 @@ def test_bad_dates_are_refused():
     with pytest.raises(ValueError, match="temporal_split: cutoff must be a date, as in '2026-01-31', got 'soon'"):
         temporal_split(data, cutoff="soon")
     with pytest.raises(ValueError, match=r"cutoff must be a date, as in '2026-01-31', got .*NaT"):
-        temporal_split(data, cutoff=np.datetime64("NaT"))
+        temporal_split(data, cutoff=np.datetime64("NaT", "s"))
     with pytest.raises(TypeError, match=r"cutoff must be a date, an ISO 8601 string or a number, got \[1\]"):
         temporal_split(data, cutoff=[1])
     with pytest.raises(ValueError, match=r"before the cutoff 2019-01-01T.* run from 2020-01-01T.* to 2020-02-01T"):
