@@ -19,7 +19,13 @@ from likewise import _demo
 # Modules that an installation without extras does not have.
 WITHOUT_EXTRAS = """
 import sys
-sys.modules.update(dict.fromkeys(["matplotlib", "pandas", "polars", "pyarrow"]))
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("matplotlib", "pandas", "polars", "pyarrow"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
 from likewise.cli import main
 sys.exit(main(["demo", "--output", "report.html"]))
 """

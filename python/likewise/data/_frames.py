@@ -231,7 +231,14 @@ def _factorized(series: nw.Series[Any]) -> tuple[list[Any], npt.NDArray[np.integ
     By the column's own library, so that its strings never become Python objects one by one.
     """
     if series.implementation.is_pandas():
-        codes, distinct = series.to_native().factorize()
+        native = series.to_native()
+        if native.dtype == object or getattr(native.dtype, "storage", None) == "python":
+            # Before pandas 3 its table of strings ended them at a NUL. It takes that of objects if not all are strings.
+            objects = np.empty(len(native) + 1, dtype=object)
+            objects[0], objects[1:] = None, native.to_numpy(dtype=object)
+            codes, distinct = series.implementation.to_native_namespace().factorize(objects)
+            return distinct.tolist(), codes[1:]
+        codes, distinct = native.factorize()
         return distinct.tolist(), codes
     if series.implementation.is_pyarrow():
         encoded = series.cast(nw.String).to_native().dictionary_encode().unify_dictionaries()
