@@ -53,19 +53,24 @@ def als_half_sweep(backend: Any, dataset: str, factors: int, solver: str = "chol
         call,
         check,
         setup=lambda: x.fill(0),
-        flops=half_sweep_flops(solver, data.shape[0], data.nnz, factors, steps, block),
+        flops=half_sweep_flops(solver, data.by_user.row_counts(), factors, steps, block),
         bytes=data.nnz * ((2.0 if solver == "cg" else 4.0) * factors + 8),
         bytes_ceiling="gather",
     )
 
 
-def half_sweep_flops(solver: str, n_rows: int, nnz: int, factors: int, steps: int = 3, block: int = 64) -> float:
-    """Flops of a half-sweep by the textbook's count for ``solver``; the same count for every library that uses it.
+def half_sweep_flops(
+    solver: str, counts: npt.NDArray[np.int64], factors: int, steps: int = 3, block: int = 64
+) -> float:
+    """Flops that a half-sweep over rows with `counts` entries needs; the same count for every library.
 
-    ``cg`` counts the passes over a row's entries only, since the dense part may be diagonal.
+    ``cholesky`` counts the smaller of a row's system and its dual, though not all libraries know of the dual. ``cg``
+    counts the passes over a row's entries only, since the dense part may be diagonal.
     """
+    n_rows, nnz = np.count_nonzero(counts), float(counts.sum())
     if solver == "cholesky":
-        return nnz * (factors**2 + 2.0 * factors) + n_rows * (factors**3 / 3 + 3.0 * factors**2)
+        sides = np.minimum(counts, factors).astype(np.float64)  # of the matrix that is formed and factored
+        return float((counts * factors * sides + 2.0 * counts * factors + sides**3 / 3 + 3 * sides**2).sum())
     if solver == "block":
         return nnz * factors * (block + 8.0) + n_rows * factors * block**2 / 3
     return 4.0 * (steps + 1) * nnz * factors
@@ -118,13 +123,14 @@ def epoch_case(contestant: Contestant) -> harness.Case:
 
     flops = None
     if solver is not None:
-        flops = sum(half_sweep_flops(solver, n, problem.matrix.nnz, problem.factors) for n in problem.matrix.shape)
+        users, items = np.diff(problem.matrix.indptr), np.bincount(problem.matrix.indices)
+        flops = sum(half_sweep_flops(solver, counts, problem.factors) for counts in (users, items))
     return harness.Case(
         call,
         check,
         self_timed=True,
         flops=flops,
-        bytes=2.0 * problem.matrix.nnz * (4 * problem.factors + 8),
+        bytes=2.0 * problem.matrix.nnz * (contestant.gathered_bytes * problem.factors + 8),
         bytes_ceiling="gather",
     )
 

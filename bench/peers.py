@@ -66,6 +66,7 @@ class Contestant(ABC):
     name: ClassVar[str]
     distribution: ClassVar[str]
     blas_threads: ClassVar[int | None] = None  # None: as many as the problem has
+    gathered_bytes: ClassVar[int] = 4  # of a number of the factors that a row gathers
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -37,11 +37,15 @@ _TITLES = {
         "Implicit ALS: an epoch",
         "Seconds of one epoch (both half-sweeps) and the training loss after the same number of epochs, set-up left "
         "out. The objective is the same for all: confidence 1 + alpha·r, plain L2 regularization; the loss is "
-        "recomputed in float64 from everybody's factors, and lower is better.",
+        "recomputed in float64 from everybody's factors, and lower is better. GB/s are of the rows that are gathered "
+        "once an entry; where a cache holds them, that is faster than the ceiling, whose rows lie in memory. GFLOP/s "
+        "are of exact solves, by each row's system or its dual, whichever is smaller; beyond the ceiling of float32 "
+        "goes who multiplies in bfloat16.",
     ),
     "als_half_sweep": (
         "Implicit ALS: the kernel",
-        "One half-sweep over the users, with the rows held against their normal equations in float64.",
+        "One half-sweep over the users, with the rows held against their normal equations in float64; GB/s and GFLOP/s "
+        "as above.",
     ),
     "als_memory": (
         "Implicit ALS: memory",

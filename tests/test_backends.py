@@ -54,6 +54,11 @@ def four_cpus(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
+def test_more_threads_than_an_integer_holds_are_refused():
+    with pytest.raises(ValueError, match=r"n_jobs must be <= 2147483647, got 10\d+"):
+        get_backend("cpu", n_jobs=10**12)
+
+
 @pytest.mark.parametrize(("n_jobs", "expected"), [(None, 4), (-1, 4), (-2, 3), (-4, 1), (-9, 1), (1, 1), (7, 7)])
 @pytest.mark.usefixtures("four_cpus")
 def test_resolve_n_jobs_counts_as_joblib_does(n_jobs, expected):

@@ -87,7 +87,7 @@ def resolve_n_jobs(n_jobs: int | None, subject: str = "n_jobs") -> int:
     """Threads for an ``n_jobs``: None or -1 is every CPU at hand, -2 all but one, as in joblib."""
     if n_jobs is None:
         return available_cpus()
-    number = check_int(subject, "n_jobs", n_jobs)
+    number = check_int(subject, "n_jobs", n_jobs, maximum=2**31 - 1)
     if number == 0:
         raise ValueError(f"{subject}: n_jobs must not be 0; use None for all CPUs or a positive number of threads")
     return number if number > 0 else max(1, available_cpus() + 1 + number)

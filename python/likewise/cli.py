@@ -163,13 +163,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from ._report import results_table, text_table
-    from .evaluation import evaluate
+    from .evaluation import evaluate, parse_metrics
 
     if arguments.output is not None:
         _check_table_path(arguments.output)
     say, names = _speaker(arguments), list(dict.fromkeys(arguments.model or _MODELS))
     models = _make_models(arguments, names)
-    metrics = [name.strip() for name in arguments.metrics.split(",")]
+    metrics = parse_metrics("evaluate", [name.strip() for name in arguments.metrics.split(",")])
     train, test = _split(_read(arguments), arguments)
     say(f"train: {train.nnz} pairs, test: {test.nnz} pairs")
     users = None
@@ -182,7 +182,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             model,
             train,
             test,
-            metrics,
+            [str(metric) for metric in metrics],
             users=users,
             exclude_seen=arguments.exclude_seen,
             verbose=_shows_bars(arguments),
@@ -253,14 +253,16 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Interacti
 
     split = arguments.split or ("random" if data.timestamps is None else "temporal")
     _speaker(arguments)(f"split: {split}" + ("" if arguments.split else " (choose with --split)"))
+    if arguments.split_seed is not None and split != "random":
+        raise ValueError(f"--split-seed is for --split random, and this split is {split}")
     if split == "leave-last-out":
         if isinstance(arguments.test_size, float):
             raise ValueError("--test-size must be a whole number of items a user for --split leave-last-out")
-        return leave_last_out(data, arguments.test_size or 1)
+        return leave_last_out(data, 1 if arguments.test_size is None else arguments.test_size)
     test_size = 0.2 if arguments.test_size is None else arguments.test_size
     if split == "temporal":
         return temporal_split(data, test_size)
-    return random_split(data, test_size, random_state=arguments.split_seed)
+    return random_split(data, test_size, random_state=arguments.split_seed or 0)
 
 
 def _make_models(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Recommender]:
@@ -276,6 +278,7 @@ def _make_models(arguments: argparse.Namespace, names: Sequence[str]) -> dict[st
     for model in made.values():
         known = model.get_params()
         model.set_params(**{name: value for name, value in given.items() if name in known})
+        model._check_parameters()  # before a file is read
     return made
 
 
@@ -522,7 +525,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X",
         help="share (0.2) or number (1000) of events in test; for leave-last-out items a user (1)",
     )
-    split.add_argument("--split-seed", type=int, default=0, metavar="N", help="seed of --split random (%(default)s)")
+    split.add_argument("--split-seed", type=int, metavar="N", help="seed of --split random (0)")
     evaluate.add_argument(
         "--model", choices=_MODELS, action="append", help="what to fit; may be repeated (default: every model)"
     )

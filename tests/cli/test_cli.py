@@ -395,7 +395,17 @@ def bad_files(purchases, model_file, folder):
         (["evaluate", "purchases.csv", "--timestamp", "day", "--test-size", "1.5"], "test_size must be < 1, got 1.5"),
         (["evaluate", "purchases.csv", "--split", "temporal"], "the interactions have no timestamps"),
         (["evaluate", "purchases.csv", "--split", "leave-last-out", "--test-size", "0.5"], "must be a whole number"),
+        (
+            ["evaluate", "purchases.csv", "--timestamp", "day", "--split", "leave-last-out", "--test-size", "0"],
+            "k must be >= 1, got 0",
+        ),
+        (
+            ["evaluate", "purchases.csv", "--split", "temporal", "--split-seed", "5"],
+            "--split-seed is for --split random",
+        ),
         (["evaluate", "purchases.csv", "--metrics", "ndgc@10"], "unknown metric 'ndgc@10'"),
+        (["evaluate", "nowhere.csv", "--metrics", "ndcg@10,"], "unknown metric ''"),  # before the file is looked for
+        (["fit", "nowhere.csv", "--factors", "0", "--output", "n.safetensors"], "factors must be >= 1, got 0"),
         (["evaluate", "purchases.csv", "--output", "r.txt"], "--output must be '-' or end in .csv or .parquet"),
         (["info", "purchases.csv"], "is damaged, truncated or no model file"),
         (["demo", "--output", "nowhere/r.html"], "there is no folder"),

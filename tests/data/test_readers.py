@@ -168,6 +168,44 @@ def test_read_csv_refuses(tmp_path, library, text, arguments, error, match):
         read_csv(path, library=library, **arguments)
 
 
+@pytest.mark.parametrize("cells", [("007", "7"), ('"007"', "12"), ("-01", "2")], ids=str)
+def test_read_csv_takes_numbers_with_leading_zeros_for_strings(tmp_path, library, cells):
+    path = tmp_path / "events.csv"
+    path.write_text(f"day,user,item,value\n2020-01-05,{cells[0]},08,05\n2020-01-06,{cells[1]},9,0.5\n", "utf-8")
+    data = read_csv(path, library=library, timestamp="day")
+    assert data.user_ids.tolist() == sorted(cell.strip('"') for cell in cells)
+    assert data.item_ids.tolist() == ["08", "9"]
+    assert sorted(data.by_user.values.tolist()) == [0.5, 5]
+
+
+def test_read_csv_takes_zeros_for_numbers(tmp_path, library):
+    path = tmp_path / "events.csv"
+    path.write_text("user,item,value\n0,10,01\n10,0,0.5\n", "utf-8")
+    data = read_csv(path, library=library)
+    assert (data.user_map.kind, data.item_map.kind) == ("int64", "int64")
+
+
+def test_read_csv_skips_blank_lines(tmp_path, library):
+    path = tmp_path / "events.csv"
+    path.write_text("user,item\n1,02\n\n3,4\n\n", "utf-8")
+    data = read_csv(path, library=library)
+    assert data.user_ids.tolist() == [1, 3]
+    assert data.item_ids.tolist() == ["02", "4"]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-6], lambda content: content[:12] + b"x" + content[13:]])
+def test_read_csv_refuses_a_damaged_gz(tmp_path, damage):
+    path = tmp_path / "events.csv.GZ"
+    path.write_bytes(gzip.compress(EVENTS.encode()))
+    assert read_csv(path).nnz == 3
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"^read_csv: .*events.csv.GZ is damaged or not compressed by gzip"):
+        read_csv(path)
+    path.write_bytes(b"user,item\n1,2\n")
+    with pytest.raises(ValueError, match=r"^read_csv: .*events.csv.GZ is damaged or not compressed by gzip"):
+        read_csv(path)
+
+
 @pytest.mark.parametrize(
     "cells", [("12346.0", "7.0"), ("12346", "7.0"), ("12346.", "7.00"), ("1.2346e4", "+7.0")], ids=str
 )

@@ -350,7 +350,10 @@ def test_time_is_needed(split):
 def test_leave_last_out_takes_the_latest_of_each_user(k, duplicates):
     data = make(duplicates=duplicates)
     train, test = leave_last_out(data, k)
-    assert_partition(data, train, test)
+    if duplicates == "last":  # of summed pairs, train loses later events
+        assert_partition(data, train, test)
+    assert pairs(train).isdisjoint(pairs(test))
+    assert train.nnz + test.nnz == data.nnz
     counts = data.by_user.row_counts()
     assert_array_equal(test.by_user.row_counts(), np.where(counts > k, k, 0))
     for row in range(data.n_users):
@@ -358,6 +361,22 @@ def test_leave_last_out_takes_the_latest_of_each_user(k, duplicates):
         by_time = sorted(zip(data.timestamps[span], data.by_user.indices[span], strict=True))
         expected = {item for _, item in by_time[-k:]} if len(by_time) > k else set()
         assert set(test.by_user.row(row)[0].tolist()) == expected
+
+
+def test_leave_last_out_trains_on_nothing_later_than_what_is_held_out():
+    users, items = [1, 1, 1, 1, 2, 2, 2], list("aabaabb")
+    data = Interactions.from_arrays(users, items, [1, 2, 4, 8, 1, 1, 1], timestamps=[1, 40, 50, 100, 7, 7, 9])
+    train, test = leave_last_out(data)
+    kept, held_out = (part.to_frame(library="pandas", events=True) for part in (train, test))
+    assert kept["timestamp"].tolist() == [1, 40, 7]
+    assert train.by_user.to_scipy().toarray().tolist() == [[3, 0], [1, 0]]
+    assert held_out["timestamp"].tolist() == [50, 7, 9]
+    data = make()
+    train, test = leave_last_out(data, 2)
+    first = np.full(data.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, test.by_user.row_numbers(), test.timestamps)
+    users = np.repeat(train.by_user.row_numbers(), np.diff(train.log.indptr))
+    assert (train.log.timestamps <= first[users]).all()
 
 
 def test_leave_last_out_breaks_ties_by_item_row():

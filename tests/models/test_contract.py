@@ -196,6 +196,25 @@ def test_fit_takes_any_matrix(model, matrix, dense, make):
         assert_array_equal(given, before, "fit has changed its argument")
 
 
+def test_fit_leaves_out_what_is_masked_and_takes_float16(model, dense):
+    masked = np.ma.masked_array(dense + 5.0, mask=dense == 0)
+    expected = clone(model).fit(np.where(dense == 0, 0, dense + 5.0))
+    for X in (masked, masked.astype(np.float16)):
+        assert_array_equal(clone(model).fit(X).recommend(k=3).items, expected.recommend(k=3).items)
+
+
+@pytest.mark.parametrize("k", [1_000_001, 2**31])
+def test_a_length_beyond_all_reason_is_refused(model, dense, k):
+    fitted = clone(model).fit(dense)
+    with pytest.raises(ValueError, match=f"recommend: k must be <= 1000000, got {k}"):
+        fitted.recommend(0, k=k)
+    assert fitted.recommend(0, k=1_000_000).items.shape == (1_000_000,)
+    if hasattr(fitted, "item_factors_"):
+        for similar in (fitted.similar_items, fitted.similar_users):
+            with pytest.raises(ValueError, match="k must be <= 1000000"):
+                similar(0, k=k)
+
+
 def test_fit_takes_the_names_of_a_data_frame(model, dense):
     frame = pd.DataFrame(dense, columns=[f"item {i}" for i in range(N_ITEMS)])
     model.fit(frame)

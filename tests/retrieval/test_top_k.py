@@ -31,6 +31,20 @@ def test_top_k_does_not_depend_on_its_blocks(backend, rng, vectors, monkeypatch,
         assert_array_equal(scores, expected[1])
 
 
+@pytest.mark.parametrize("n_items", [0, 1, 80])
+def test_top_k_fills_more_slots_than_there_are_items(backend, vectors, n_items):
+    queries, items = vectors[0], vectors[1][:n_items]
+    expected = reference.top_k(queries @ items.T, 100)
+    for ids, scores in (
+        top_k(backend, queries, items, 100),
+        top_k_scores(backend, lambda rows: queries[rows] @ items.T, len(queries), n_items, 100),
+    ):
+        assert_array_equal(ids, expected[0])
+        assert_array_equal(scores, expected[1])
+    with pytest.raises(ValueError, match="top_k: k must be <= 1000000, got 1000001"):
+        top_k(backend, queries, items, 1_000_001)
+
+
 def test_top_k_takes_any_order_layout_and_dtype(backend, rng, vectors):
     queries, items = vectors
     expected = reference.top_k(queries @ items.T, 5, None, [3, 4], [4, 5, 70])

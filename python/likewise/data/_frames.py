@@ -180,6 +180,8 @@ class FrameTable:
     def ids(self, column: str, role: str) -> npt.NDArray[Any] | CodedIds:
         """Return a column of ids: strings coded, all else as an array, of which `ids.as_id_array` says what is good."""
         series = self._not_null(column, f"{role} id")
+        if series.dtype == nw.Int128:  # what polars makes of numbers beyond int64
+            series = series.cast(nw.String)
         if isinstance(series.dtype, (nw.Categorical, nw.Enum, nw.String)):
             labels, codes = _factorized(series)
             if not isinstance(series.dtype, nw.String):

@@ -925,7 +925,8 @@ def as_interactions(X: Any, subject: str, *, allow_negative: bool = False) -> In
     Parameters
     ----------
     X : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
-        Of a dense array, or a data frame with a column for each item, the entries that are not zero are stored.
+        Of a dense array, or a data frame with a column for each item, the entries that are not zero (nor masked) are
+        stored.
     subject : str
         What an error names first, as the class name of the estimator.
     allow_negative : bool, default=False
@@ -954,9 +955,12 @@ def as_interactions(X: Any, subject: str, *, allow_negative: bool = False) -> In
         # Here, since scikit-learn takes several times as long to import as all of this layer and those below.
         from sklearn.utils import check_array
 
+        if isinstance(X, np.ma.MaskedArray):
+            X = X.filled(0)  # what is masked is not known
         array = check_array(X, accept_sparse=True, ensure_all_finite=False, estimator=subject, input_name="X")
         if not sp.issparse(array):
-            array = sp.coo_array(_check_numeric(array, subject))
+            array = _check_numeric(array, subject)
+            array = sp.coo_array(array.astype(np.float32) if array.dtype == np.float16 else array)
         data = Interactions.from_csr(array, subject=subject)
     for n, what in zip(data.shape, ("sample", "feature"), strict=True):
         if n == 0:

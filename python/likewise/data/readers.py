@@ -6,9 +6,11 @@ import csv
 import gzip
 import io
 import logging
+import mmap
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,6 +42,8 @@ _CSV_OPTIONS: dict[FrameLibrary, dict[str, Any]] = {
 }
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
+# An id such as 007 is not 7: it is a string.
+_LEADING_ZERO = re.compile(r"\s*[+-]?0\d")
 _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 
 # From here on float64 does not hold every whole number.
@@ -66,7 +70,7 @@ def read_csv(
     user, item : str, default="auto"
         Columns of ids. ``"auto"`` looks for a usual name, such as ``user``, ``userId``, ``customer_id``, ``item``,
         ``movieId`` or ``product``. Whole numbers written with a decimal point, as pandas writes ``12346.0`` once a cell
-        of the column was empty, are taken for integers.
+        of the column was empty, are taken for integers. A column with a number such as ``007`` is one of strings.
     value, timestamp : str or None, default="auto"
         Columns of numbers, and of dates in ISO 8601 or numbers. ``"auto"`` looks for a usual name, such as ``rating``,
         ``quantity``, ``timestamp`` or ``date``, and goes without where there is none; None goes without.
@@ -255,7 +259,25 @@ class _FileTable(FrameTable):
 
 
 class _CsvTable(_FileTable):
-    """A table read from a CSV file, where an empty cell is null also in a column of strings."""
+    """A table read from a CSV file, where an empty cell is null also in a column of strings.
+
+    `reread` reads one column anew, as strings.
+    """
+
+    def __init__(self, frame: Any, subject: str, reread: Callable[[str], nw.Series[Any]] | None) -> None:
+        super().__init__(frame, subject)
+        self._reread = reread
+        # Readers disagree about blank lines.
+        self._frame = self._frame.filter(~nw.all_horizontal(nw.all().is_null(), ignore_nulls=False))
+
+    def ids(self, column: str, role: str) -> npt.NDArray[Any] | CodedIds:
+        ids = super().ids(column, role)
+        if self._reread is None or isinstance(ids, CodedIds) or ids.dtype.kind not in "iuf":
+            return ids
+        cells = self._reread(column)
+        if not cells.str.contains(_LEADING_ZERO.pattern).any():
+            return ids
+        return FrameTable(cells.to_frame(), self._subject).ids(column, role)
 
     def _null(self, series: nw.Series[Any]) -> nw.Series[Any]:
         null = series.is_null()
@@ -292,9 +314,10 @@ class _PlainTable:
 
     def ids(self, column: str, role: str) -> npt.NDArray[Any]:
         cells = self._not_empty(column, f"{role} id")
-        if all(map(_INTEGER.fullmatch, cells)):
+        has_names = any(map(_LEADING_ZERO.match, cells))
+        if not has_names and all(map(_INTEGER.fullmatch, cells)):
             return np.array(cells, dtype=np.int64)
-        if all(_INTEGER.fullmatch(cell) or _DECIMAL.fullmatch(cell) for cell in cells):
+        if not has_names and all(_INTEGER.fullmatch(cell) or _DECIMAL.fullmatch(cell) for cell in cells):
             return _as_whole(np.array(cells, dtype=np.float64), self._subject, role)
         labels = np.empty(len(cells), dtype=object)
         labels[:] = cells
@@ -335,8 +358,13 @@ def _csv_table(
     source: Path | bytes, subject: str, separator: str | None, library: str | None
 ) -> _CsvTable | _PlainTable:
     """Open a CSV file, or its content, with the library at hand."""
-    if isinstance(source, Path) and source.suffix == ".gz":
-        source = gzip.decompress(source.read_bytes())
+    if isinstance(source, Path) and source.suffix.lower() == ".gz":
+        try:
+            source = gzip.decompress(source.read_bytes())
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{subject}: {os.fspath(source)} is damaged or not compressed by gzip ({error})"
+            ) from error
     with _opened(source) as file:
         header = _decoded(file.readline(), subject)
     if not header.strip():
@@ -358,7 +386,37 @@ def _csv_table(
         # Each library has errors of its own, for ragged lines or (pyarrow) for types that change after the first block.
         # The plain reader reads the file all the same, or names the row.
         return _PlainTable(_cells(source, separator, subject), subject)
-    return _CsvTable(frame, subject)
+    reread = None
+    if _may_have_leading_zeros(source, separator):
+
+        def reread(column: str) -> nw.Series[Any]:
+            again: Any = io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source)
+            found = nw.read_csv(again, backend=chosen, separator=separator, **_one_column(chosen, column))
+            cells = found[column]
+            return cells.filter(~(cells.is_null() | (cells == "")))
+
+    return _CsvTable(frame, subject, reread)
+
+
+def _one_column(library: FrameLibrary, column: str) -> dict[str, Any]:
+    """Options to read one column as strings."""
+    if library == "polars":
+        return {"columns": [column], "infer_schema": False}
+    if library == "pandas":
+        return _CSV_OPTIONS["pandas"] | {"usecols": [column], "dtype": str}
+    import pyarrow as pa
+    from pyarrow.csv import ConvertOptions
+
+    return {"convert_options": ConvertOptions(include_columns=[column], column_types={column: pa.string()})}
+
+
+def _may_have_leading_zeros(source: Path | bytes, separator: str) -> bool:
+    """Whether a cell of any column begins as _LEADING_ZERO says; most files have none, and need no second look."""
+    pattern = re.compile(rb"(?:[\r\n\"]|" + re.escape(separator.encode()) + rb")\s*[+-]?0\d")
+    if isinstance(source, bytes):
+        return pattern.search(source) is not None
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return pattern.search(content) is not None
 
 
 def _decoded(content: bytes, subject: str) -> str:
@@ -376,7 +434,7 @@ def _cells(source: Path | bytes, separator: str, subject: str) -> dict[str, list
     with _opened(source) as file:
         reader = csv.reader(io.StringIO(_decoded(file.read(), subject), newline=""), delimiter=separator)
     names = next(reader)
-    lines = [line for line in reader if line]
+    lines = [line for line in reader if any(line)]
     for row, line in enumerate(lines):
         if len(line) != len(names):
             raise ValueError(f"{subject}: row {row} has {len(line)} cells, but the header has {len(names)}")

@@ -188,10 +188,12 @@ class _Run:
         """Metrics of a batch of users; shape (n, n_metrics)."""
         values = np.empty((rows.size, self._n_metrics))
         if self._ranking:
-            columns, metrics = zip(*self._ranking, strict=True)
-            longest = max(k for _, k in metrics)
-            ids, _ = self._model._top_k(self._histories, rows, longest, exclude, None, None, _SUBJECT)
-            values[:, columns] = ranking_metrics(self._backend, ids, relevant, metrics, exclude)
+            # No list is longer than the catalogue; a longer cutoff changes what precision divides by.
+            cut = [(name, min(k, relevant.n_cols)) for _, (name, k) in self._ranking]
+            ids, _ = self._model._top_k(self._histories, rows, max(k for _, k in cut), exclude, None, None, _SUBJECT)
+            found = ranking_metrics(self._backend, ids, relevant, cut, exclude)
+            for j, (column, (name, k)) in enumerate(self._ranking):
+                values[:, column] = found[:, j] * (cut[j][1] / k if name == "precision" else 1)
         if self._auc_column is not None:
             values[:, self._auc_column] = self._auc(rows, relevant, exclude)
         return values

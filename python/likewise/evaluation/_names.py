@@ -35,6 +35,8 @@ def parse_metrics(subject: str, metrics: str | Iterable[str]) -> list[MetricName
         A name is unknown, lacks its cutoff or has a needless or bad one, or there is none; the message lists the
         known ones.
     """
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"{subject}: metrics must be names such as 'ndcg@20', got {metrics!r}")
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not names:
         raise ValueError(f"{subject}: metrics must name at least one of {_KNOWN}")

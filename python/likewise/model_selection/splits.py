@@ -152,7 +152,8 @@ def leave_last_out(data: Interactions, k: int = 1) -> tuple[Interactions, Intera
     """Hold out the last `k` stored pairs of each user.
 
     The time of a pair is that of `Interactions.timestamps`: where repeated events were summed, when the pair came to
-    be. Pairs of one moment count as ordered by item row.
+    be. Pairs of one moment count as ordered by item row. Train has nothing later than what was held out: later
+    events of its pairs are dropped.
 
     Parameters
     ----------
@@ -193,7 +194,14 @@ def leave_last_out(data: Interactions, k: int = 1) -> tuple[Interactions, Intera
     from_end = np.repeat(matrix.indptr[1:], counts) - np.arange(matrix.nnz)
     held_out = np.zeros(matrix.nnz, dtype=bool)
     held_out[order] = (from_end <= k) & np.repeat(counts > k, counts)
-    return data.keep_entries(~held_out), data.keep_entries(held_out)
+    test = data.keep_entries(held_out)
+    if data.log is None:
+        return data.keep_entries(~held_out), test
+    users, n_events = matrix.row_numbers(), np.diff(data.log.indptr)
+    ends = np.full(data.n_users, times.max(initial=0), times.dtype)
+    np.minimum.at(ends, users[held_out], times[held_out])
+    in_time = data.log.timestamps <= np.repeat(ends[users], n_events)
+    return data.keep_events(np.repeat(~held_out, n_events) & in_time), test
 
 
 def user_split(

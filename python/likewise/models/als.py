@@ -117,7 +117,8 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     Parameters
     ----------
     factors : int, default=64
-        Length of the vectors, 1 to 8192.
+        Length of the vectors, 1 to 8192. Beyond some hundreds, an iteration's two eigendecompositions of factors x
+        factors matrices, O(factors³) on the host, take most of its time on small data.
     regularization : float, default=0.01
         Penalty of squared vector lengths, at least 0.
     alpha : float, default=1.0

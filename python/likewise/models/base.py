@@ -20,7 +20,7 @@ from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
-from likewise.retrieval import mean_ndcg, top_k
+from likewise.retrieval import MAX_K, mean_ndcg, top_k
 
 from ._files import read_model_file, write_model_file
 from ._results import Recommendations, SimilarItems, SimilarUsers
@@ -36,8 +36,6 @@ Self = TypeVar("Self", bound="Recommender")
 _HIDDEN_SHARE = 0.2
 _SCORE_SEED = 0
 _SCORE_K = 10
-# Ids are int32.
-_MAX_K = 2**31 - 1
 # Entries split into visible and hidden ones at a time.
 _BLOCK_ENTRIES = 1 << 18
 # Pairs scored at a time: their vectors are gathered, 32 MB of each side at 128 factors.
@@ -244,7 +242,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         users : id or array-like of ids, default=None
             User ids, or row numbers where the model speaks those. None is every user.
         k : int, default=10
-            Items a user. More than there are candidates leaves empty slots.
+            Items a user, 1 to 1,000,000. More than there are candidates leaves empty slots.
         exclude_seen : bool, default=True
             Whether items that a user has interacted with are left out.
         interactions : Interactions or matrix of shape (n, n_items), default=None
@@ -268,10 +266,10 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         KeyError, IndexError
             If a user or item id is unknown, a row number out of range.
         ValueError
-            If `k` is below 1.
+            If `k` is out of range.
         """
         self._check_is_fitted()
-        k = check_int("recommend", "k", k, minimum=1, maximum=_MAX_K)
+        k = check_int("recommend", "k", k, minimum=1, maximum=MAX_K)
         check_flag("recommend", "exclude_seen", exclude_seen)
         source = self.interactions_ if interactions is None else self._histories(interactions, "recommend")
         rows = np.arange(source.n_users) if users is None else source.user_index(users, "recommend")

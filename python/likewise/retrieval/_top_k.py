@@ -13,11 +13,13 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int, check_rows
 from likewise.data.csr import CSR
 
-__all__ = ["top_k", "top_k_scores"]
+__all__ = ["MAX_K", "top_k", "top_k_scores"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 
+# More results a query are a mistake, and could take all memory.
+MAX_K = 1_000_000
 # Multiply-adds between two looks at Ctrl-C and the progress bar: some tenths of a second on a few cores.
 _BLOCK_PRODUCTS = 1 << 34
 # Fewer queries a call would read the items more often than needed.
@@ -54,7 +56,7 @@ def top_k(
     items : ndarray of shape (m, d)
         As `queries`.
     k : int
-        Slots a query, at least 1. May exceed m.
+        Slots a query, 1 to 1,000,000. May exceed m.
     exclude : CSR of shape (n, m), default=None
         Items that each query must not get; values are not read.
     deny, allow : array-like of int, default=None
@@ -77,7 +79,7 @@ def top_k(
     Raises
     ------
     ValueError
-        If k < 1 or shapes disagree.
+        If k is out of range or shapes disagree.
     IndexError
         If an id of `deny` or `allow` is outside [0, m).
 
@@ -96,11 +98,11 @@ def top_k(
     array([[2, 1],
            [2, 1]], dtype=int32)
     """
-    k = check_int(subject, "k", k, minimum=1)
+    k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
     query_rows, item_rows = backend.asarray(queries), backend.asarray(items)
     n, n_items = len(query_rows), len(item_rows)
     allowed, denied = _as_ids(subject, "allow", allow, n_items), _as_ids(subject, "deny", deny, n_items)
-    ids, scores = backend.empty((n, k), np.int32), backend.empty((n, k))
+    ids, scores = _slots(backend, n, min(k, n_items))
     scales = None if scale is None else backend.asarray(scale)
     work = max(1, n_items * item_rows.shape[1])
     for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // work), verbose):
@@ -108,7 +110,7 @@ def top_k(
         backend.kernels.topk(
             backend.context, query_rows[rows], item_rows, scales, excluded, allowed, denied, ids[rows], scores[rows]
         )
-    return backend.to_numpy(ids), backend.to_numpy(scores)
+    return _lengthened(backend.to_numpy(ids), backend.to_numpy(scores), k)
 
 
 def top_k_scores(
@@ -149,13 +151,13 @@ def top_k_scores(
     Raises
     ------
     ValueError
-        If k < 1 or shapes disagree.
+        If k is out of range or shapes disagree.
     IndexError
         If an id of `deny` or `allow` is outside [0, n_items).
     """
-    k = check_int(subject, "k", k, minimum=1)
+    k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
     allowed, denied = _as_ids(subject, "allow", allow, n_items), _as_ids(subject, "deny", deny, n_items)
-    ids, scores = backend.empty((n_queries, k), np.int32), backend.empty((n_queries, k))
+    ids, scores = _slots(backend, n_queries, min(k, n_items))
     for rows in _blocks(n_queries, max(1, _BLOCK_SCORES // max(1, n_items)), verbose):
         block = backend.asarray(score_rows(rows))
         if block.shape != (rows.stop - rows.start, n_items):
@@ -165,7 +167,22 @@ def top_k_scores(
             )
         excluded = None if exclude is None else backend.csr(exclude.take_rows(rows))
         backend.kernels.topk_scores(backend.context, block, excluded, allowed, denied, ids[rows], scores[rows])
-    return backend.to_numpy(ids), backend.to_numpy(scores)
+    return _lengthened(backend.to_numpy(ids), backend.to_numpy(scores), k)
+
+
+def _slots(backend: Backend, n: int, k: int) -> tuple[Any, Any]:
+    """Room for ids and scores; one of each at least, as the kernels want it."""
+    return backend.empty((n, max(k, 1)), np.int32), backend.empty((n, max(k, 1)))
+
+
+def _lengthened(ids: Int32Array, scores: Float32Array, k: int) -> tuple[Int32Array, Float32Array]:
+    """Rankings of a catalogue with fewer than `k` items, with empty slots after them."""
+    n, found = ids.shape
+    if found == k:
+        return ids, scores
+    long_ids, long_scores = np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32)
+    long_ids[:, :found], long_scores[:, :found] = ids, scores
+    return long_ids, long_scores
 
 
 def _blocks(n: int, size: int, verbose: bool | int) -> Iterator[slice]:

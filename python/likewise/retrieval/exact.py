@@ -13,7 +13,7 @@ from likewise._backend import get_backend
 from likewise._validation import check_int, check_rows
 from likewise.data.csr import CSR
 
-from ._top_k import top_k
+from ._top_k import MAX_K, top_k
 
 __all__ = ["ExactIndex"]
 
@@ -79,7 +79,7 @@ class ExactIndex:
         queries : array-like of shape (n, n_factors)
             Finite real numbers, used as float32.
         k : int, default=10
-            Results a query, at least 1. May exceed the number of vectors.
+            Results a query, 1 to 1,000,000. May exceed the number of vectors.
         exclude : CSR, scipy sparse matrix or array of shape (n, n_items), or sequence of n id arrays, default=None
             Ids that each query must not get. Of a matrix the stored entries count, whatever their values.
         deny, allow : array-like of int, default=None
@@ -99,12 +99,12 @@ class ExactIndex:
         TypeError
             If an argument is of the wrong kind.
         ValueError
-            If k < 1, shapes disagree, or `queries` hold NaN or infinity.
+            If k is out of range, shapes disagree, or `queries` hold NaN or infinity.
         IndexError
             If an id is outside [0, n_items).
         """
         subject = "ExactIndex.search"
-        k = check_int(subject, "k", k, minimum=1)
+        k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
         vectors = _as_vectors(subject, "queries", queries)
         if vectors.shape[1] != self.shape[1]:
             raise ValueError(f"{subject}: queries have {vectors.shape[1]} columns but the vectors have {self.shape[1]}")
