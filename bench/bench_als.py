@@ -72,7 +72,7 @@ def half_sweep_flops(
         sides = np.minimum(counts, factors).astype(np.float64)  # of the matrix that is formed and factored
         return float((counts * factors * sides + 2.0 * counts * factors + sides**3 / 3 + 3 * sides**2).sum())
     if solver == "block":
-        return nnz * factors * (block + 8.0) + n_rows * factors * block**2 / 3
+        return nnz * factors * (block + 8.0) + float(n_rows) * factors * block**2 / 3
     return 4.0 * (steps + 1) * nnz * factors
 
 

@@ -359,12 +359,7 @@ def _csv_table(
 ) -> _CsvTable | _PlainTable:
     """Open a CSV file, or its content, with the library at hand."""
     if isinstance(source, Path) and source.suffix.lower() == ".gz":
-        try:
-            source = gzip.decompress(source.read_bytes())
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(
-                f"{subject}: {os.fspath(source)} is damaged or not compressed by gzip ({error})"
-            ) from error
+        source = _unpacked(source, subject)
     with _opened(source) as file:
         header = _decoded(file.readline(), subject)
     if not header.strip():
@@ -396,6 +391,13 @@ def _csv_table(
             return cells.filter(~(cells.is_null() | (cells == "")))
 
     return _CsvTable(frame, subject, reread)
+
+
+def _unpacked(path: Path, subject: str) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{subject}: {os.fspath(path)} is damaged or not compressed by gzip ({error})") from error
 
 
 def _one_column(library: FrameLibrary, column: str) -> dict[str, Any]:
