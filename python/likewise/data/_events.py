@@ -150,5 +150,9 @@ def _by_time(
     """Order the events of each pair by time, those of one time as they stand."""
     if not np.any((timestamps[1:] < timestamps[:-1]) & ~opens[1:]):
         return values, timestamps
-    order = np.lexsort((timestamps, np.cumsum(opens)))
-    return values[order], timestamps[order]
+    # Most pairs have one event: only the others are sorted.
+    places = np.flatnonzero(~(opens & np.append(opens[1:], True)))
+    sources = places[np.lexsort((timestamps[places], np.cumsum(opens[places])))]
+    values, timestamps = values.copy(), timestamps.copy()
+    values[places], timestamps[places] = values[sources], timestamps[sources]
+    return values, timestamps
