@@ -364,25 +364,25 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
 
 
 def summary(results: Path) -> str:
-    """The tables of README: a line a contestant, a column a data set and number of factors."""
+    """The tables of README: a line a data set and number of factors, a column a contestant."""
     groups = latest(read_all(results))
-    parts = []
+    parts: list[str] = []
+    measured: dict[str, None] = {}
     for bench, (title, cell) in _SUMMARIES.items():
         chosen = {key: rows for key, rows in groups.items() if key.bench == bench}
         if chosen:
-            measured = " And on ".join(f"{where}." for where in dict.fromkeys(map(_where, chosen.values())))
-            parts.append(f"{title}:\n\n{_pivot(chosen, cell)}\n\nMeasured on {measured}")
-    return "\n\n".join(parts) or _NO_ROWS
+            measured |= dict.fromkeys(map(_where, chosen.values()))
+            parts.append(f"{title}:\n\n{_pivot(chosen, cell)}")
+    return "\n\n".join([*parts, f"Measured on {'. And on '.join(measured)}."]) if parts else _NO_ROWS
 
 
 def _pivot(groups: Mapping[Key, Sequence[Row]], cell: Callable[[Row], str]) -> str:
     cells = {(key, row["contestant"]): cell(row) for key, rows in groups.items() for row in rows}
     found = {row["contestant"]: is_ours(row) for rows in groups.values() for row in rows}
     names = sorted(found, key=lambda name: (not found[name], name))
-    lines = [["", *(f"{_describe(key)}" for key in groups)]]
-    lines += [[name, *(cells.get((key, name), "–") for key in groups)] for name in names]
+    lines = [["", *names], *([_describe(key), *(cells.get((key, name), "–") for name in names)] for key in groups)]
     text = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([text[0], "|---|" + "---:|" * len(groups), *text[1:]])
+    return "\n".join([text[0], "|---|" + "---:|" * len(names), *text[1:]])
 
 
 def fill(text: str, marker: str, content: str) -> str:

@@ -93,19 +93,19 @@ def test_plot_is_the_same_for_the_same_rows(tmp_path: Path) -> None:
         report.plot({}, tmp_path / "c.svg")
 
 
-def test_summary_has_a_line_a_contestant_and_a_column_a_comparison(tmp_path: Path) -> None:
+def test_summary_has_a_line_a_comparison_and_a_column_a_contestant(tmp_path: Path) -> None:
     rows = [_row("likewise", 1.0, 0.5), _row("peer", 2.0, 0.25), _row("likewise", 3.0, 0.5, k=128)]
     folded = [_row("peer", 2.0, bench="fold_in", n_users=1000)]
     harness.append_rows(rows, tmp_path / "als_epoch.jsonl")
     harness.append_rows(folded, tmp_path / "fold_in.jsonl")
     assert [line for line in report.summary(tmp_path).splitlines() if line.startswith("|")] == [
-        "|  | gowalla, k = 64, 2 threads | gowalla, k = 128, 2 threads |",
+        "|  | likewise | peer |",
         "|---|---:|---:|",
-        "| likewise | 1 (0.5) | 3 (0.5) |",
-        "| peer | 2 (0.25) | – |",
-        "|  | gowalla, k = 64, 2 threads |",
+        "| gowalla, k = 64, 2 threads | 1 (0.5) | 2 (0.25) |",
+        "| gowalla, k = 128, 2 threads | 3 (0.5) | – |",
+        "|  | peer |",
         "|---|---:|",
-        "| peer | 500 |",
+        "| gowalla, k = 64, 2 threads | 500 |",
     ]
 
 
