@@ -77,7 +77,7 @@ _PROFILE = (
     "Implicit ALS: where the time of an epoch goes",
     "Shares of the samples that perf took inside the extension, by function. `gather` and `gather_bf16` copy the rows "
     "that a system needs; `panel_residual` and `panel_apply` multiply them by a vector, with the sums of `block_dots`; "
-    "`syrk` and `syrk_bf16` form matrices, on tiles where there are some; `register_tile` is the dense product: "
+    "`syrk_upper_bf16` forms matrices on tiles, of what `pack_panel` rounded; `register_tile` is the dense product: "
     "Gramians, rotations, duals, factorizations.",
 )
 _NO_ROWS = "Nothing has been measured yet: `python -m bench.run --help`."
