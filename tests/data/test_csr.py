@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -378,8 +379,10 @@ def test_conversions_make_no_needless_temporaries():
     wide = X.copy()
     wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
     double = X.astype(np.float64)
+    # scipy 1.15 copies the ids to transpose a matrix, 4 bytes each.
+    old_copy = 4 if tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 16) else 0
     # Bytes an entry beyond the input, with room for blocks and offsets.
-    for matrix, per_entry in ((X, 0), (double, 4), (wide, 4), (X.tocsc(), 9), (X.tocoo(), 9)):
+    for matrix, per_entry in ((X, 0), (double, 4), (wide, 4), (X.tocsc(), 8 + old_copy), (X.tocoo(), 8)):
         assert peak_bytes(lambda matrix=matrix: CSR.from_scipy(matrix)) < (per_entry + 1.5) * n
 
 

@@ -180,9 +180,10 @@ def test_read_csv_takes_numbers_with_leading_zeros_for_strings(tmp_path, library
 
 def test_read_csv_takes_zeros_for_numbers(tmp_path, library):
     path = tmp_path / "events.csv"
-    path.write_text("user,item,value\n0,10,01\n10,0,0.5\n", "utf-8")
+    path.write_text("user,item,value\n0,100,01\n100,0,0.5\n205,7001,08\n", "utf-8")
     data = read_csv(path, library=library)
-    assert (data.user_map.kind, data.item_map.kind) == ("int64", "int64")
+    assert data.user_ids.tolist() == [0, 100, 205]
+    assert data.item_ids.tolist() == [0, 100, 7001]
 
 
 def test_read_csv_skips_blank_lines(tmp_path, library):

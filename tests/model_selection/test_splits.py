@@ -377,6 +377,17 @@ def test_leave_last_out_trains_on_nothing_later_than_what_is_held_out():
     np.minimum.at(first, test.by_user.row_numbers(), test.timestamps)
     users = np.repeat(train.by_user.row_numbers(), np.diff(train.log.indptr))
     assert (train.log.timestamps <= first[users]).all()
+    # And nothing else is lost: of the held-out pairs every event is in test, of the others every earlier one in train.
+    events = data.events()
+    held_out = dense(test)[events.users, events.items] != 0
+    assert_array_equal(test.events().values, events.values[held_out])
+    assert_array_equal(train.events().values, events.values[~held_out & (events.timestamps <= first[events.users])])
+
+
+def test_leave_last_out_keeps_all_of_users_of_whom_nothing_is_held_out():
+    data = Interactions.from_arrays([1, 1, 2, 2], list("aaab"), timestamps=[1, 100, 5, 6])
+    train, _ = leave_last_out(data)
+    assert train.events().timestamps.tolist() == [1, 100, 5]
 
 
 def test_leave_last_out_breaks_ties_by_item_row():

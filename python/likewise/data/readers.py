@@ -43,7 +43,7 @@ _CSV_OPTIONS: dict[FrameLibrary, dict[str, Any]] = {
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 # An id such as 007 is not 7: it is a string.
-_LEADING_ZERO = re.compile(r"\s*[+-]?0\d")
+_LEADING_ZERO = re.compile(r"^\s*[+-]?0\d")
 _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][+-]?\d+)?")
 
 # From here on float64 does not hold every whole number.

@@ -198,7 +198,7 @@ def leave_last_out(data: Interactions, k: int = 1) -> tuple[Interactions, Intera
     if data.log is None:
         return data.keep_entries(~held_out), test
     users, n_events = matrix.row_numbers(), np.diff(data.log.indptr)
-    ends = np.full(data.n_users, times.max(initial=0), times.dtype)
+    ends = np.full(data.n_users, data.log.timestamps.max())
     np.minimum.at(ends, users[held_out], times[held_out])
     in_time = data.log.timestamps <= np.repeat(ends[users], n_events)
     return data.keep_events(np.repeat(~held_out, n_events) & in_time), test
