@@ -16,7 +16,8 @@ import scipy.sparse as sp
 import likewise as lw
 from bench import harness
 from bench.peers import PeerUnavailableError
-from likewise._backend import get_backend
+from likewise import _core
+from likewise._backend import Backend, get_backend, simd_in_use
 from likewise.data import CSR
 from likewise.retrieval import top_k
 
@@ -49,12 +50,17 @@ class Problem:
         return cls(queries, items, k, seen)
 
     @property
+    def n_seen(self) -> int:
+        """Items that each query must not get."""
+        return 0 if self.seen is None else len(self.seen.indices) // len(self.queries)
+
+    @property
     def flops(self) -> float:
         """A multiply-add is two."""
         return 2.0 * len(self.queries) * self.items.size
 
-    def check(self, ranking: Ranking) -> dict[str, Any]:
-        """Hold some queries against float64, to the rounding of float32; raises AssertionError."""
+    def check(self, ranking: Ranking, tolerance: float = 1e-5) -> dict[str, Any]:
+        """Hold some queries against float64, to the rounding of `tolerance`; raises AssertionError."""
         rows = harness.rng(1).choice(len(self.queries), min(_CHECKED_QUERIES, len(self.queries)), replace=False)
         for row in rows:
             exact = self.items.astype(np.float64) @ self.queries[row].astype(np.float64)
@@ -62,7 +68,7 @@ class Problem:
                 exact[self.seen.row(row)[0]] = -np.inf
             best = np.sort(exact)[::-1][: self.k]
             ids, scores = ranking[0][row], ranking[1][row]
-            slack = 1e-5 * np.linalg.norm(self.queries[row]) * np.linalg.norm(self.items, axis=1).max()
+            slack = tolerance * np.linalg.norm(self.queries[row]) * np.linalg.norm(self.items, axis=1).max()
             assert len(set(ids.tolist())) == self.k, f"query {row} has an item twice"
             assert np.all(np.abs(exact[ids] - best) <= slack), f"query {row} misses one of its best"
             assert np.all(np.abs(scores - best) <= slack), f"query {row} has wrong scores"
@@ -77,52 +83,145 @@ def likewise(problem: Problem, threads: int) -> Callable[[], Ranking]:
 
 def numpy(problem: Problem, threads: int) -> Callable[[], Ranking]:
     """A matrix product, then `argpartition`, by blocks of queries whose scores fill 64 MiB."""
-    size = max(1, (1 << 24) // len(problem.items))
 
-    def block(start: int) -> Ranking:
-        scores = problem.queries[start : start + size] @ problem.items.T
+    def block(rows: slice) -> Ranking:
+        scores = problem.queries[rows] @ problem.items.T
         if problem.seen is not None:
-            seen = problem.seen.take_rows(slice(start, start + size))
+            seen = problem.seen.take_rows(rows)
             scores[seen.row_numbers(), seen.indices] = -np.inf
         best = np.argpartition(scores, -problem.k, axis=1)[:, -problem.k :]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
         ids = np.take_along_axis(best, order, axis=1)
         return ids, np.take_along_axis(scores, ids, axis=1)
 
-    def call() -> Ranking:
-        ids, scores = zip(*(block(start) for start in range(0, len(problem.queries), size)), strict=True)
-        return np.concatenate(ids), np.concatenate(scores)
+    return lambda: _by_blocks(problem, max(1, (1 << 24) // len(problem.items)), block)
 
-    return call
+
+def likewise_avx512(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """The same with AVX-512 alone, where the machine has more."""
+    if "avx512" not in _core.available_simd() or simd_in_use() == "avx512":
+        raise PeerUnavailableError("AVX-512 is not here, or what likewise uses anyway")
+    backend = Backend(threads, "avx512")
+    return lambda: top_k(backend, problem.queries, problem.items, problem.k, problem.seen)
 
 
 def implicit(problem: Problem, threads: int) -> Callable[[], Ranking]:
     """Implicit's `topk`, by the batches of its own `recommend_all`."""
-    try:
-        topk = importlib.import_module("implicit.cpu.topk").topk
-    except ImportError as error:
-        raise PeerUnavailableError("implicit is not installed; install the `bench` extra") from error
+    topk = _imported("implicit.cpu.topk").topk
     seen = None if problem.seen is None else sp.csr_matrix(problem.seen.to_scipy(copy=True))
-    size = 1000
 
-    def block(start: int) -> Ranking:
-        filtered = None if seen is None else seen[start : start + size]
-        queries = problem.queries[start : start + size]
-        ids, scores = topk(problem.items, queries, problem.k, filter_query_items=filtered, num_threads=threads)
+    def block(rows: slice) -> Ranking:
+        filtered = None if seen is None else seen[rows]
+        ids, scores = topk(
+            problem.items, problem.queries[rows], problem.k, filter_query_items=filtered, num_threads=threads
+        )
         return ids, scores
 
-    def call() -> Ranking:
-        ids, scores = zip(*(block(start) for start in range(0, len(problem.queries), size)), strict=True)
-        return np.concatenate(ids), np.concatenate(scores)
+    return lambda: _by_blocks(problem, 1000, block)
 
-    return call
+
+def faiss(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """``IndexFlatIP``; as many more results as a query has seen items, and those left out afterwards."""
+    library = _imported("faiss")
+    library.omp_set_num_threads(threads)
+    index = library.IndexFlatIP(problem.items.shape[1])
+    index.add(problem.items)
+
+    def block(rows: slice) -> Ranking:
+        scores, ids = index.search(problem.queries[rows], problem.k + problem.n_seen)
+        return _unseen(problem, rows, ids, scores)
+
+    # In blocks as large as the batch: one call, as fast as faiss goes.
+    return lambda: _by_blocks(problem, len(problem.queries), block)
+
+
+def usearch(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """Its exact search by inner product; as many more results as a query has seen items."""
+    index = _imported("usearch.index")
+
+    def block(rows: slice) -> Ranking:
+        found = index.search(
+            problem.items,
+            problem.queries[rows],
+            problem.k + problem.n_seen,
+            metric=index.MetricKind.IP,
+            exact=True,
+            threads=threads,
+        )
+        ids, distances = np.atleast_2d(found.keys), np.atleast_2d(found.distances)
+        return _unseen(problem, rows, ids.astype(np.int64), 1 - distances)
+
+    return lambda: _by_blocks(problem, len(problem.queries), block)
+
+
+def torch(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """A matrix product in float32 and `topk`, by blocks of queries whose scores fill 64 MiB."""
+    return _torch(problem, threads, "float32")
+
+
+def torch_bf16(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """The same in bfloat16, which is not exact."""
+    return _torch(problem, threads, "bfloat16")
+
+
+def _torch(problem: Problem, threads: int, dtype: str) -> Callable[[], Ranking]:
+    library = _imported("torch")
+    library.set_num_threads(threads)
+    queries, items = (library.from_numpy(x).to(getattr(library, dtype)) for x in (problem.queries, problem.items))
+
+    def block(rows: slice) -> Ranking:
+        scores = queries[rows] @ items.T
+        if problem.seen is not None:
+            seen = problem.seen.take_rows(rows)
+            scores[library.from_numpy(seen.row_numbers()), library.from_numpy(seen.indices).long()] = -library.inf
+        best = library.topk(scores, problem.k)
+        return best.indices.numpy(), best.values.float().numpy()
+
+    return lambda: _by_blocks(problem, max(1, (1 << 24) // len(problem.items)), block)
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise PeerUnavailableError(f"{name.partition('.')[0]} is not installed; install the `bench` extra") from error
+
+
+def _by_blocks(problem: Problem, size: int, block: Callable[[slice], Ranking]) -> Ranking:
+    """The rankings of blocks of `size` queries, one behind another."""
+    n = len(problem.queries)
+    ids, scores = zip(*(block(slice(start, min(n, start + size))) for start in range(0, n, size)), strict=True)
+    return np.concatenate(ids), np.concatenate(scores)
+
+
+def _unseen(problem: Problem, rows: slice, ids: npt.NDArray[Any], scores: npt.NDArray[Any]) -> Ranking:
+    """The best k of longer rankings that are not among the seen items of their queries."""
+    if problem.seen is None:
+        return ids, scores
+    seen = problem.seen.take_rows(rows).indices.reshape(len(ids), problem.n_seen)
+    order = np.argsort((ids[:, :, np.newaxis] == seen[:, np.newaxis, :]).any(axis=2), axis=1, kind="stable")
+    best = order[:, : problem.k]
+    return np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
 
 
 CONTESTANTS: dict[str, Callable[[Problem, int], Callable[[], Ranking]]] = {
     "likewise": likewise,
+    "likewise avx512": likewise_avx512,
     "numpy": numpy,
     "implicit": implicit,
+    "faiss": faiss,
+    "usearch": usearch,
+    "torch": torch,
+    "torch bf16": torch_bf16,
 }
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "torch bf16": "torch"}
+_TOLERANCES = {"torch bf16": 2.0**-7}
+
+
+def _version(contestant: str) -> str:
+    if contestant.startswith("likewise"):
+        return lw.__version__
+    return importlib.metadata.version(_DISTRIBUTIONS.get(contestant, contestant))
 
 
 def topk_case(contestant: str, problem: Problem, threads: int) -> harness.Case:
@@ -135,9 +234,11 @@ def topk_case(contestant: str, problem: Problem, threads: int) -> harness.Case:
 
     def check() -> dict[str, Any]:
         assert found is not None, "nothing was ranked"
-        return problem.check(found)
+        return problem.check(found, _TOLERANCES.get(contestant, 1e-5))
 
-    return harness.Case(call, check, flops=problem.flops)
+    on_tiles = contestant == "torch bf16" or (contestant == "likewise" and harness.isa() == "amx")
+    ceiling = "matmul_bf16" if on_tiles else "matmul_fp32"
+    return harness.Case(call, check, flops=problem.flops, flops_ceiling=ceiling)
 
 
 def run_topk(
@@ -161,7 +262,7 @@ def run_topk(
             warnings.warn(f"{name} is left out: {error}", stacklevel=2)
     with harness.limit_threads(threads):
         measured = harness.measure(cases, repeats=repeats)
-    dataset = f"normal {n_queries} x {n_items}" + (f", {n_seen} seen" if n_seen else "")
+    dataset = f"normal {n_queries} x {n_items}, top {k}" + (f", {n_seen} seen" if n_seen else "")
     return [
         harness.make_row(
             "topk",
@@ -172,8 +273,8 @@ def run_topk(
             run=run,
             dataset=dataset,
             k=factors,
-            isa=harness.isa() if name == "likewise" else None,
-            version=lw.__version__ if name == "likewise" else importlib.metadata.version(name),
+            isa={"likewise": harness.isa(), "likewise avx512": "avx512"}.get(name),
+            version=_version(name),
             queries_per_second=round(n_queries / measurement.seconds, 1),
             n_seen=n_seen,
         )

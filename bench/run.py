@@ -147,7 +147,7 @@ def _topk(args: argparse.Namespace) -> int:
         for n_items in args.items:
             for factors in args.factors:
                 rows = bench_topk.run_topk(
-                    args.contestants,
+                    args.contestants or list(bench_topk.CONTESTANTS),
                     n_queries=n_queries,
                     n_items=n_items,
                     factors=factors,
@@ -286,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     topk.add_argument("--top", type=int, default=10, help="results a query (default %(default)s)")
     topk.add_argument("--seen", type=int, default=0, help="items that each query must not get (default %(default)s)")
     topk.add_argument("--threads", type=int, default=2)
-    topk.add_argument("--contestants", nargs="+", default=["likewise", "numpy", "implicit"])
+    topk.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     evaluate = command("evaluate", _evaluate, "ranking and metrics of a model, beside the peers")
     on_data(evaluate, (64,))

@@ -35,12 +35,36 @@ constexpr float key_score(Key key) {
 inline constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 inline constexpr Key kEmptyKey = make_key(kNoScore, -1);
 
+/// Reorders `keys` so that the k greatest come first, the least of them last; 1 <= k <= size. Quickselect whose
+/// partition does not branch on the keys, which for random ones costs a misprediction every other key.
+inline void select_greatest(std::span<Key> keys, std::size_t k) {
+  std::size_t begin = 0, end = keys.size();
+  for (int rounds = 0; end - begin > 16 && rounds < 64; ++rounds) {
+    Key& last = keys[end - 1];
+    const Key a = keys[begin], b = keys[begin + (end - begin) / 2], c = last;
+    const Key pivot = std::max(std::min(a, b), std::min(std::max(a, b), c));
+    std::swap(keys[pivot == a ? begin : pivot == b ? begin + (end - begin) / 2 : end - 1], last);
+    std::size_t greater = begin;
+    for (std::size_t i = begin; i + 1 < end; ++i) {
+      const Key key = keys[i];
+      keys[i] = keys[greater];
+      keys[greater] = key;
+      greater += static_cast<std::size_t>(key > pivot);
+    }
+    std::swap(keys[greater], last);
+    if (greater + 1 == k) return;
+    (greater < k ? begin : end) = greater < k ? greater + 1 : greater;
+  }
+  const auto at = [&](std::size_t i) { return keys.begin() + static_cast<std::ptrdiff_t>(i); };
+  std::nth_element(at(begin), at(k - 1), at(end), std::greater<>());
+}
+
 /// Writes the best pairs of `keys` (reordered), best first, and fills the rest of the k slots of ids and scores with
 /// empty ones.
 inline void write_best(std::span<Key> keys, std::span<Id> ids, std::span<float> scores) {
   const std::size_t n = std::min(keys.size(), ids.size());
   const auto end = keys.begin() + static_cast<std::ptrdiff_t>(n);
-  if (n < keys.size()) std::nth_element(keys.begin(), end, keys.end(), std::greater<>());
+  if (0 < n && n < keys.size()) select_greatest(keys, n);
   std::sort(keys.begin(), end, std::greater<>());
   for (std::size_t j = 0; j < ids.size(); ++j) {
     const Key key = j < n ? keys[j] : kEmptyKey;
@@ -100,7 +124,7 @@ class SelectorBlock {
   void cut(Offset row) {
     Key* keys = keys_.get() + row * capacity_;
     Offset& size = sizes_.get()[row];
-    std::nth_element(keys, keys + k_ - 1, keys + size, std::greater<>());
+    select_greatest({keys, static_cast<std::size_t>(size)}, static_cast<std::size_t>(k_));
     size = k_;
     thresholds_.get()[row] = key_score(keys[k_ - 1]);
   }

@@ -16,14 +16,17 @@ namespace likewise::cpu {
 ///
 /// queries (n, d), items (m, d), scale (m) float32;  exclude (n, m), its values are not read;  allow, deny: ids in
 /// [0, m), rising strictly;  ids (n, k) int32 and scores (n, k) float32 out, k >= 1.
-/// A score is the float32 sum of products in rising order of the factors: it depends on its query and its item alone,
-/// so that the result is bitwise independent of ctx.n_threads and of which queries share a call.
+/// A score is the float64 inner product of the vectors, times the scale, rounded to float32, its sum taken in an order
+/// that the length alone decides: bitwise the same on every instruction set, for any ctx.n_threads and whichever
+/// queries share a call.
 ///
-/// 2 n m d flops for m candidates, by register tiles whose scores are compared with each query's running k-th best and
-/// never written out. A block of queries and one of items stand in the second-level cache; items are read
-/// n / (rows of a query block) times. Scratch a thread: about 5 MiB, or 64 k bytes where that is more; and up to
-/// 256 MiB a call to merge pieces of the items where there are fewer blocks of queries than threads.
-/// Throws std::invalid_argument when shapes disagree, k is 0, or a list of ids does not rise inside [0, m).
+/// Exact by certificate: a scan in bfloat16 on tiles, or in float32, whose error is bounded by the lengths of the
+/// vectors and of what rounding took from them, keeps the candidates with the greatest upper bounds, a few more than k.
+/// Tiles of scores are compared with what each query asks for and never written out. Those kept are scored exactly;
+/// where the k-th best does not beat the least upper bound, the query is scanned again in higher precision, at last
+/// exactly, as are all where k is of the order of m. 2 n m d flops; scratch of less than 64 MiB a call, or 140 k bytes
+/// a thread where that is more. Throws std::invalid_argument when shapes disagree, k is 0, or a list of ids does not
+/// rise inside [0, m).
 void topk(const Context& ctx, MatrixView<const float> queries, MatrixView<const float> items,
           std::optional<std::span<const float>> scale, std::optional<CsrView<const float>> exclude,
           std::optional<std::span<const Id>> allow, std::optional<std::span<const Id>> deny, MatrixView<Id> ids,

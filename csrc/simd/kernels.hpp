@@ -8,6 +8,12 @@ namespace likewise::simd {
 
 enum class TileUpdate { kSet, kAdd, kSubtract };
 
+/// A score that a screening pass has found above its query's threshold.
+struct Hit {
+  std::int32_t item, query;
+  float score;
+};
+
 /// Micro-kernels of one instruction set. `d` is a length in floats. Where a comment says "padded", d is a multiple of
 /// kPad, the arrays are 64-byte aligned and the padding is zero. Every sum is taken in one fixed order.
 struct MicroKernels {
@@ -15,6 +21,9 @@ struct MicroKernels {
   /// Products of bf16 tiles on AMX are at hand: `syrk_upper_bf16` runs at several times the speed of `syrk_upper`.
   bool has_bf16_tiles;
 
+  /// sum_j a_j b_j in float64, where products of float32 are exact: eight sums, of j mod 8, added in one order. The
+  /// same bits on every instruction set; any length and alignment.
+  double (*dot_double)(const float* a, const float* b, std::int64_t d);
   /// sum_j a_j b_j, and y += a x; any length and alignment.
   float (*dot)(const float* a, const float* b, std::int64_t d);
   void (*axpy)(float a, const float* x, float* y, std::int64_t d);
@@ -69,10 +78,31 @@ struct MicroKernels {
   /// out (depth, kTileCols) <- the transpose of kTileCols rows of length depth; as many rows `ahead` are there to be
   /// prefetched. Any alignment.
   void (*pack_tile)(const float* const* rows, const float* const* ahead, std::int64_t depth, float* out);
+  /// out[j] = x . rows[j] for kTileCols rows of length d; returns a bound of their squared lengths, up to kTileCols
+  /// times too high. As many rows `ahead` are there to be prefetched. Any alignment.
+  float (*dot_rows)(const float* const* rows, const float* const* ahead, const float* x, std::int64_t d, float* out);
+  /// The greatest sum of squares of a column of packed (depth, kTileCols). Any alignment.
+  float (*longest_packed)(const float* packed, std::int64_t depth);
   /// Bit j of masks[i] tells whether tile[i * kTileCols + j] > thresholds[i], for kTileRows rows; returns whether any
   /// bit is set. NaN is above nothing. Any alignment.
   bool (*tile_above)(const float* tile, const float* thresholds, std::uint32_t* masks);
+
+  /// out + j * stride <- scales[j] rows[j] of length d, rounded to nearest bf16 (subnormal numbers to zero), and zeros
+  /// up to `width`, for kPad rows; squares[j] and [kPad + j] are the squared lengths of scales[j] rows[j] and of what
+  /// was rounded off. Any length and alignment. Null without AMX.
+  void (*round_rows_bf16)(const float* const* rows, std::int64_t d, const float* scales, std::int64_t width,
+                          std::uint16_t* out, std::int64_t stride, float* squares);
+  /// Products of n rows of bf16 `items`, `row` apart, with kScreenQueries queries, packed for every 32 of the `depth`
+  /// (a multiple of 32) as two tiles of 16 x 16 pairs. Writes those above the thresholds of their queries, in no
+  /// order, and returns their number; n a multiple of kScreenItems, hits hold n * kScreenQueries + kMoreHits. Null
+  /// without AMX.
+  std::int64_t (*screen_bf16)(std::int64_t n, std::int64_t depth, const std::uint16_t* items, std::int64_t row,
+                              const std::uint32_t* queries, const float* thresholds, Hit* hits);
 };
+
+inline constexpr std::int64_t kScreenItems = 32;
+inline constexpr std::int64_t kScreenQueries = 32;
+inline constexpr std::int64_t kMoreHits = 8;
 
 inline constexpr std::int64_t kPad = 16;
 inline constexpr std::int64_t kTileRows = 8;

@@ -27,6 +27,17 @@ struct Micro {
     return lanes[0];
   }
 
+  static double dot_double(const float* a, const float* b, Size d) {
+    constexpr Size kSums = 8;
+    double sums[kSums] = {};
+    Size i = 0;
+    for (; i + kSums <= d; i += kSums) {
+      for (Size j = 0; j < kSums; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+    }
+    for (Size j = 0; i + j < d; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+  }
+
   static float dot(const float* a, const float* b, Size d) {
     Reg s0 = V::zero(), s1 = V::zero(), s2 = V::zero(), s3 = V::zero();
     Size i = 0;
@@ -392,6 +403,56 @@ struct Micro {
     }
   }
 
+  static float dot_rows(const float* const* rows, const float* const* ahead, const float* x, Size d, float* out) {
+    const Size whole = d / kLanes * kLanes;
+    constexpr Size kRows = 4;
+    Reg squares[kRows];
+    for (Size j = 0; j < kRows; ++j) squares[j] = V::zero();
+    for (Size first = 0; first < kTileCols; first += kLanes) {
+      Reg sums[kLanes];
+      for (Size r = 0; r < kLanes; r += kRows) {  // few rows at a time: that is the order in which they lie
+        const float *const *row = rows + first + r, *const *next = ahead + first + r;
+        Reg dots[kRows];
+        for (Size j = 0; j < kRows; ++j) dots[j] = V::zero();
+        for (Size c = 0; c < whole; c += kLanes) {
+          const Reg xc = V::load(x + c);
+          for (Size j = 0; j < kRows; ++j) {
+            const Reg y = V::load(row[j] + c);
+            if (c % kPad == 0) V::prefetch(next[j] + c);
+            dots[j] = V::fma(y, xc, dots[j]);
+            squares[j] = V::fma(y, y, squares[j]);
+          }
+        }
+        for (Size j = 0; j < kRows; ++j) sums[r + j] = dots[j];
+      }
+      V::store(out + first, V::sum_each(sums));
+    }
+    float total = sum(V::add(V::add(squares[0], squares[1]), V::add(squares[2], squares[3])));
+    for (Size r = 0; r < kTileCols && whole < d; ++r) {
+      for (Size c = whole; c < d; ++c) {
+        out[r] += rows[r][c] * x[c];
+        total += rows[r][c] * rows[r][c];
+      }
+    }
+    return total;
+  }
+
+  static float longest_packed(const float* packed, Size depth) {
+    constexpr Size kVecs = kTileCols / kLanes;
+    Reg sums[kVecs];
+    for (Size j = 0; j < kVecs; ++j) sums[j] = V::zero();
+    for (Size p = 0; p < depth; ++p) {
+      for (Size j = 0; j < kVecs; ++j) {
+        const Reg x = V::load(packed + p * kTileCols + j * kLanes);
+        sums[j] = V::fma(x, x, sums[j]);
+      }
+    }
+    float squares[kTileCols], longest = 0;
+    for (Size j = 0; j < kVecs; ++j) V::store(squares + j * kLanes, sums[j]);
+    for (Size j = 0; j < kTileCols; ++j) longest = squares[j] > longest ? squares[j] : longest;
+    return longest;
+  }
+
   static bool tile_above(const float* tile, const float* thresholds, std::uint32_t* masks) {
     std::uint32_t any = 0;
     for (Size i = 0; i < kTileRows; ++i) {
@@ -410,6 +471,7 @@ struct Micro {
     return {
         .name = name,
         .has_bf16_tiles = false,
+        .dot_double = dot_double,
         .dot = dot,
         .axpy = axpy,
         .gemm_tile = gemm_tile,
@@ -428,7 +490,11 @@ struct Micro {
         .transpose_scaled = transpose_scaled,
         .round_bf16 = round_bf16,
         .pack_tile = pack_tile,
+        .dot_rows = dot_rows,
+        .longest_packed = longest_packed,
         .tile_above = tile_above,
+        .round_rows_bf16 = nullptr,
+        .screen_bf16 = nullptr,
     };
   }
 };

@@ -220,6 +220,133 @@ void test_gather(const MicroKernels& micro, std::int64_t n, std::int64_t columns
   expect(holds, named(micro, "gather_bf16", n, columns));
 }
 
+/// Pointers to n rows that lie one float further apart than they are long.
+std::vector<const float*> rows_of(const Values& values, std::int64_t n, std::int64_t d) {
+  std::vector<const float*> rows;
+  for (std::int64_t j = 0; j < n; ++j) rows.push_back(values.get() + j * (d + 1));
+  return rows;
+}
+
+void test_retrieval(const MicroKernels& micro, std::int64_t d) {
+  const Values items(kTileCols * (d + 1), 21), x(d + 1, 22), out(kTileCols, 23);
+  const auto rows = rows_of(items, kTileCols, d);
+  const float bound = micro.dot_rows(rows.data(), rows.data(), x.get(), d, out.get());
+  const Scratch<float> packed(static_cast<std::size_t>(kTileCols * d));
+  micro.pack_tile(rows.data(), rows.data(), d, packed.get());
+  bool dots_hold = true, doubles_hold = true, packs = true;
+  double longest = 0, total = 0;
+  for (std::int64_t j = 0; j < kTileCols; ++j) {
+    const float* row = rows[static_cast<std::size_t>(j)];
+    double sum = 0, squares = 0, sums[8] = {};
+    for (std::int64_t i = 0; i < d; ++i) {
+      sum += static_cast<double>(row[i]) * x[i];
+      sums[i % 8] += static_cast<double>(row[i]) * x[i];
+      squares += static_cast<double>(row[i]) * row[i];
+      packs = packs && packed[static_cast<std::size_t>(i * kTileCols + j)] == row[i];
+    }
+    dots_hold = dots_hold && is_close(out[j], sum, static_cast<double>(d));
+    const double ordered = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+    doubles_hold = doubles_hold && micro.dot_double(row, x.get(), d) == ordered;
+    longest = std::max(longest, squares);
+    total += squares;
+  }
+  expect(dots_hold, named(micro, "dot_rows", 0, d));
+  expect(doubles_hold, named(micro, "dot_double", 0, d));
+  expect(packs, named(micro, "pack_tile", 0, d));
+  expect(bound >= longest * (1 - 1e-5) && bound <= total * (1 + 1e-5) + 1e-30, named(micro, "dot_rows' bound", 0, d));
+  expect(is_close(micro.longest_packed(packed.get(), d), longest, longest, 1e-5), named(micro, "longest_packed", 0, d));
+
+  float thresholds[kTileRows];
+  std::uint32_t masks[kTileRows];
+  const Values tile(kTileRows * kTileCols, 24);
+  for (std::int64_t i = 0; i < kTileRows; ++i) thresholds[i] = tile[i * kTileCols + i];
+  tile[5] = std::nanf("");
+  bool above = micro.tile_above(tile.get(), thresholds, masks);
+  for (std::int64_t i = 0; i < kTileRows; ++i) {
+    for (std::int64_t j = 0; j < kTileCols; ++j) {
+      above = above && (masks[i] >> j & 1) == static_cast<std::uint32_t>(tile[i * kTileCols + j] > thresholds[i]);
+    }
+  }
+  expect(above, named(micro, "tile_above"));
+}
+
+void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
+  const std::int64_t depth = (d + 31) / 32 * 32, stride = depth + 32, n_queries = simd::kScreenQueries;
+  const Values items(n * (d + 1), 25), queries(n_queries * (d + 1), 26), scales(n, 27);
+  const Scratch<std::uint16_t> rounded(static_cast<std::size_t>(n * stride));
+  const Scratch<std::uint32_t> packed(static_cast<std::size_t>(n_queries * depth / 2));
+  const auto as_float = [](std::uint16_t bits) {
+    const std::uint32_t word = static_cast<std::uint32_t>(bits) << 16;
+    float value = 0;
+    std::memcpy(&value, &word, sizeof value);
+    return value;
+  };
+  bool rounds = true;
+  float squares[2 * kPad];
+  for (std::int64_t first = 0; first < n; first += kPad) {
+    std::vector<const float*> rows;
+    for (std::int64_t j = 0; j < kPad; ++j) rows.push_back(items.get() + (first + j) * (d + 1));
+    micro.round_rows_bf16(rows.data(), d, scales.get() + first, depth, rounded.get() + first * stride, stride, squares);
+    for (std::int64_t j = 0; j < kPad; ++j) {
+      double length = 0, error = 0;
+      for (std::int64_t i = 0; i < depth; ++i) {
+        const float exact = i < d ? scales[first + j] * rows[static_cast<std::size_t>(j)][i] : 0;
+        const float near = as_float(rounded[static_cast<std::size_t>((first + j) * stride + i)]);
+        rounds = rounds && is_close(near, exact, std::abs(exact), 0x1p-8);
+        length += static_cast<double>(exact) * exact;
+        error += (static_cast<double>(exact) - near) * (static_cast<double>(exact) - near);
+      }
+      rounds = rounds && is_close(squares[j], length, length, 1e-5) && is_close(squares[kPad + j], error, error, 1e-4);
+    }
+  }
+  expect(rounds, named(micro, "round_rows_bf16", n, d));
+
+  std::vector<std::uint16_t> row(static_cast<std::size_t>(depth * kPad));
+  std::vector<std::vector<float>> known;
+  const std::vector<float> ones(kPad, 1.0F);
+  for (std::int64_t q = 0; q < n_queries; ++q) {
+    const std::vector<const float*> same(kPad, queries.get() + q * (d + 1));
+    micro.round_rows_bf16(same.data(), d, ones.data(), depth, row.data(), depth, squares);
+    known.emplace_back();
+    for (std::int64_t i = 0; i < depth; ++i) known.back().push_back(as_float(row[static_cast<std::size_t>(i)]));
+    for (std::int64_t p = 0; p < depth / 2; ++p) {
+      packed[static_cast<std::size_t>(p / 16 * 512 + q / 16 * 256 + p % 16 * 16 + q % 16)] =
+          static_cast<std::uint32_t>(row[static_cast<std::size_t>(2 * p + 1)]) << 16 |
+          row[static_cast<std::size_t>(2 * p)];
+    }
+  }
+  std::vector<float> thresholds(static_cast<std::size_t>(n_queries), 0.25F);
+  thresholds[3] = -INFINITY;
+  thresholds[20] = INFINITY;
+  std::vector<simd::Hit> hits(static_cast<std::size_t>(n * n_queries + simd::kMoreHits));
+  const std::int64_t n_hits =
+      micro.screen_bf16(n, depth, rounded.get(), stride, packed.get(), thresholds.data(), hits.data());
+  std::vector<int> found(static_cast<std::size_t>(n * n_queries), 0);
+  bool screens = true;
+  const auto score = [&](std::int64_t item, std::int64_t q) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < depth; ++i) {
+      sum += static_cast<double>(as_float(rounded[static_cast<std::size_t>(item * stride + i)])) *
+             known[static_cast<std::size_t>(q)][static_cast<std::size_t>(i)];
+    }
+    return sum;
+  };
+  for (std::int64_t h = 0; h < n_hits; ++h) {
+    const simd::Hit& hit = hits[static_cast<std::size_t>(h)];
+    ++found[static_cast<std::size_t>(hit.item * n_queries + hit.query)];
+    screens = screens && is_close(hit.score, score(hit.item, hit.query), static_cast<double>(d)) &&
+              hit.score > thresholds[static_cast<std::size_t>(hit.query)];
+  }
+  for (std::int64_t item = 0; item < n; ++item) {
+    for (std::int64_t q = 0; q < n_queries; ++q) {
+      const double above = score(item, q) - thresholds[static_cast<std::size_t>(q)];
+      const int times = found[static_cast<std::size_t>(item * n_queries + q)];
+      screens = screens && times <= 1 && (std::abs(above) < 1e-4 || times == static_cast<int>(above > 0));
+    }
+  }
+  expect(screens, named(micro, "screen_bf16", n, d));
+}
+
 void test_table(const MicroKernels& micro) {
   for (std::int64_t d = 0; d < 140; ++d) test_dot_and_axpy(micro, d);
   for (const std::int64_t depth : {0, 1, 2, 7, 64, 257}) {
@@ -240,6 +367,11 @@ void test_table(const MicroKernels& micro) {
     for (const std::int64_t n : {1, 5, 32, 96, 250}) {
       for (const int terms : {1, 3}) test_syrk_bf16(micro, n, d, terms);
     }
+  }
+  for (const std::int64_t d : {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 64, 100, 128, 257}) {
+    test_retrieval(micro, d);
+    if (!micro.has_bf16_tiles || d == 0) continue;
+    for (const std::int64_t n : {32, 64, 160}) test_screen(micro, n, d);
   }
   for (const std::int64_t columns : {1, 15, 16, 17, 64, 100}) {
     for (const std::int64_t n : {0, 1, 13, 40}) test_gather(micro, n, columns);

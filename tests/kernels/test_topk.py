@@ -66,14 +66,76 @@ def test_topk_of_scaled_items_is_that_of_items_scaled_before(backend, rng, allow
     assert_same(result, topk(backend, queries, scaled, 20, allow=allow))
 
 
-def test_topk_scores_are_close_to_float64(backend, rng):
-    queries, items = rng.standard_normal((20, 64)), rng.standard_normal((500, 64))
-    queries, items = queries.astype(np.float32), items.astype(np.float32)
-    ids, scores = topk(backend, queries, items, 500)
-    exact = queries.astype(np.float64) @ items.T.astype(np.float64)
-    assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(500), (20, 1)))
-    np.testing.assert_allclose(scores, np.take_along_axis(exact, ids.astype(np.int64), axis=1), rtol=0, atol=1e-4)
-    assert np.all(np.diff(scores, axis=1) <= 0)
+def vectors_of(kind, rng, shape):
+    """Vectors that low precision tells apart badly, or not at all."""
+    x = rng.standard_normal(shape)
+    if kind == "ten orders of magnitude":
+        x *= 10.0 ** rng.uniform(-5, 5, (shape[0], 1))
+    elif kind == "ties":
+        x = rng.integers(-1, 2, shape).astype(float)
+    elif kind == "near duplicates":
+        x = x[:1] + 1e-4 * x
+    elif kind == "a few vectors":
+        x = x[rng.integers(0, 3, shape[0])]
+    elif kind == "one dominant dimension":
+        x[:, 0] *= 1e6
+    elif kind == "zeros":
+        x[rng.random(shape[0]) < 0.7] = 0
+    elif kind == "subnormal":
+        x *= 1e-40
+    elif kind == "tiny":
+        x *= 1e-25
+    elif kind == "huge":
+        x *= 1e30
+    return x.astype(np.float32)
+
+
+KINDS = (
+    "normal", "ten orders of magnitude", "ties", "near duplicates", "a few vectors", "one dominant dimension", "zeros",
+    "subnormal", "tiny", "huge",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [3, 45], ids="n={}".format)  # all scored exactly, and screened
+@pytest.mark.parametrize("kind", KINDS)
+def test_topk_is_exact_whatever_the_vectors(rng, kind, n):
+    """The order of float64 inner products rounded to float32, bitwise the same on every instruction set."""
+    for d, k in ((33, 10), (64, 1), (256, 60)):
+        queries, items = vectors_of(kind, rng, (n, d)), vectors_of(kind, rng, (2500, d))
+        exclude = reference.random_csr(rng, (n, 2500), 0.02)
+        scale = None if k == 1 else rng.uniform(0, 2, 2500).astype(np.float32)
+        expected = reference.top_k(reference.inner_products(queries, items, scale), k, exclude)
+        for simd in _core.available_simd():
+            for n_threads in (1, 3):
+                assert_same(topk(Backend(n_threads, simd), queries, items, k, exclude, scale=scale), expected)
+
+
+@given(st.data())
+def test_topk_is_exact_for_any_mixture_of_vectors(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n, m, d = data.draw(st.integers(5, 70)), data.draw(st.integers(50, 900)), data.draw(st.integers(1, 70))
+    kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
+    pick = rng.integers(0, len(kinds), (m, 1))
+    items = np.choose(pick, [vectors_of(kind, rng, (m, d)) for kind in kinds])
+    queries = vectors_of(data.draw(st.sampled_from(KINDS)), rng, (n, d))
+    k = data.draw(st.integers(1, 30))
+    expected = reference.top_k(reference.inner_products(queries, items), k)
+    for simd in _core.available_simd():
+        assert_same(topk(Backend(data.draw(st.integers(1, 3)), simd), queries, items, k), expected)
+
+
+def test_topk_of_many_queries_and_items_is_exact(rng):
+    """More of both than a screen takes at once."""
+    queries, items = vectors_of("normal", rng, (5000, 16)), vectors_of("normal", rng, (300_000, 16))
+    queries[17] = 0
+    for simd in _core.available_simd():
+        if simd == "scalar":
+            continue  # minutes
+        ids, scores = topk(Backend(2, simd), queries, items, 10)
+        rows = rng.choice(5000, 40, replace=False)
+        rows[0] = 17
+        expected = reference.top_k(reference.inner_products(queries[rows], items), 10)
+        assert_same((ids[rows], scores[rows]), expected)
 
 
 @pytest.mark.parametrize("with_exclude", [False, True], ids=["", "exclude"])

@@ -85,8 +85,8 @@ def top_k(
 
     Notes
     -----
-    A score is the float32 sum of products in the order of the factors. It depends on its query and item alone, so the
-    result is bitwise the same at any number of threads and for any grouping of queries.
+    A score is the inner product in float64, times the item's scale, rounded to float32. Ids and scores are bitwise the
+    same on every instruction set, at any number of threads and for any grouping of queries.
 
     Examples
     --------
