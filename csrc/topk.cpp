@@ -32,10 +32,10 @@ constexpr Offset kQueryBytes = Offset{256} << 10;    // a block of queries: a sh
 constexpr Offset kRoundedBytes = Offset{512} << 10;  // of queries in bf16
 constexpr Offset kSelectorBytes = Offset{16} << 20;  // of all threads' buffers, of which only the ends are touched
 constexpr Offset kMergeBytes = Offset{16} << 20;     // best pairs of pieces of the items
-constexpr Offset kTaskProducts = Offset{1} << 20;    // multiply-adds that outweigh the start of a thread
-constexpr Offset kTasksEach = 4;                     // tasks a thread, for balance
-constexpr Offset kLeastRows = 512;                   // queries that make up for packing the items once more
-constexpr Offset kLeastRounded = 2048;               // and for rounding them
+constexpr Offset kTaskProducts = Offset{1} << 23;    // multiply-adds that outweigh the start of a thread
+constexpr Offset kTaskPairs = Offset{1} << 18;       // and pairs to choose from
+constexpr Offset kTasksEach = 2;                     // tasks a thread, for balance
+constexpr Offset kPreparedEach = 3000;               // numbers prepared anew that outweigh a query's new thresholds
 constexpr Offset kFewQueries = 4;                    // so few are not worth packing the items
 constexpr Offset kFewRounded = 64;                   // nor rounding them
 constexpr Offset kRoundedGain = Offset{1} << 13;     // products saved that make up for a candidate kept
@@ -159,17 +159,17 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
   const Offset d = std::max<Offset>(1, search.queries.n_cols), row_multiple = rounds ? kScreenQueries : kTileRows;
   const Offset most_rows = std::min(rounds ? kRoundedBytes / (2 * d) : kQueryBytes / (4 * d),
                                     kSelectorBytes / n_threads / SelectorBlock::bytes_each(kept, n_candidates));
-  Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple));
-  // Blocks for all threads, and some more for balance, where each has rows enough.
-  n_blocks = std::max(n_blocks, std::min(kTasksEach * n_threads, n / (rounds ? kLeastRounded : kLeastRows)));
+  Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
+  const Offset worth = n_candidates * d / kTaskProducts * n + n_candidates * d % kTaskProducts * n / kTaskProducts;
+  const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, worth);
+  if (n_tasks > n_blocks && n_candidates * d <= kPreparedEach * n) {
+    n_blocks = std::min(n_tasks, divide_up(n, row_multiple));
+  } else if (n_tasks > n_blocks) {
+    const Offset merge_bytes = n * std::min(kept, n_candidates) * static_cast<Offset>(sizeof(Key));
+    n_ranges = std::clamp(kMergeBytes / std::max<Offset>(1, merge_bytes), Offset{1}, divide_up(n_tasks, n_blocks));
+  }
   const Offset block_rows = round_up(divide_up(n, n_blocks), row_multiple);
   n_blocks = divide_up(n, block_rows);
-
-  const Offset wanted = n_blocks >= 2 * n_threads || n_threads == 1 ? 1 : divide_up(kTasksEach * n_threads, n_blocks);
-  const Offset products = block_rows * n_candidates * d;
-  const Offset merge_bytes = n * std::min(kept, n_candidates) * static_cast<Offset>(sizeof(Key));
-  const Offset most_ranges = std::min(products / kTaskProducts, kMergeBytes / std::max<Offset>(1, merge_bytes));
-  const Offset n_ranges = std::max<Offset>(1, std::min(wanted, most_ranges));
   const Offset range_size = std::max(kTileCols, round_up(divide_up(n_candidates, n_ranges), kTileCols));
   return {block_rows, n_blocks, range_size, std::max<Offset>(1, divide_up(n_candidates, range_size))};
 }
@@ -601,7 +601,7 @@ std::vector<Offset> rank(const Context& ctx, const Search& search, Precision pre
     }
   });
   if (plan.n_ranges == 1) return uncertain;
-  parallel_for(ctx, n, std::max<Offset>(1, kTaskProducts / (plan.n_ranges * kept)), [&](Offset begin, Offset end, int) {
+  parallel_for(ctx, n, std::max<Offset>(1, kTaskPairs / (plan.n_ranges * kept)), [&](Offset begin, Offset end, int) {
     for (Offset row = begin; row < end; ++row) {
       Key* first = pieces.get() + row * plan.n_ranges * kept;
       const auto place = static_cast<std::size_t>(row);
@@ -672,7 +672,7 @@ void topk_scores(const Context& ctx, MatrixView<const float> all_scores, std::op
   const Offset m = all_scores.n_cols, k = ids.n_cols;
   check_arguments("topk_scores", "all_scores", all_scores.n_rows, m, exclude, allow, deny, ids, scores);
   const Candidates candidates(m, allow, deny);
-  parallel_for(ctx, all_scores.n_rows, std::max<Offset>(1, kTaskProducts / std::max<Offset>(1, m)),
+  parallel_for(ctx, all_scores.n_rows, std::max<Offset>(1, kTaskPairs / std::max<Offset>(1, m)),
                [&](Offset begin, Offset end, int) {
                  SelectorBlock best(1, k, candidates.size());
                  for (Offset row = begin; row < end; ++row) {
