@@ -84,6 +84,14 @@ def likewise(problem: Problem, threads: int) -> Callable[[], Ranking]:
     return lambda: top_k(backend, problem.queries, problem.items, problem.k, problem.seen)
 
 
+def likewise_avx512(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """The same with AVX-512 alone, where the machine has more."""
+    if "avx512" not in _core.available_simd() or simd_in_use() == "avx512":
+        raise PeerUnavailableError("AVX-512 is not here, or what likewise uses anyway")
+    backend = Backend(threads, "avx512")
+    return lambda: top_k(backend, problem.queries, problem.items, problem.k, problem.seen)
+
+
 def numpy(problem: Problem, threads: int) -> Callable[[], Ranking]:
     """A matrix product, then `argpartition`, by blocks of queries whose scores fill 64 MiB."""
 
@@ -98,14 +106,6 @@ def numpy(problem: Problem, threads: int) -> Callable[[], Ranking]:
         return ids, np.take_along_axis(scores, ids, axis=1)
 
     return lambda: _by_blocks(problem, max(1, (1 << 24) // len(problem.items)), block)
-
-
-def likewise_avx512(problem: Problem, threads: int) -> Callable[[], Ranking]:
-    """The same with AVX-512 alone, where the machine has more."""
-    if "avx512" not in _core.available_simd() or simd_in_use() == "avx512":
-        raise PeerUnavailableError("AVX-512 is not here, or what likewise uses anyway")
-    backend = Backend(threads, "avx512")
-    return lambda: top_k(backend, problem.queries, problem.items, problem.k, problem.seen)
 
 
 def implicit(problem: Problem, threads: int) -> Callable[[], Ranking]:

@@ -160,8 +160,7 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
   const Offset most_rows = std::min(rounds ? kRoundedBytes / (2 * d) : kQueryBytes / (4 * d),
                                     kSelectorBytes / n_threads / SelectorBlock::bytes_each(kept, n_candidates));
   Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
-  const Offset worth = n_candidates * d / kTaskProducts * n + n_candidates * d % kTaskProducts * n / kTaskProducts;
-  const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, worth);
+  const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, n_candidates * d * n / kTaskProducts);
   if (n_tasks > n_blocks && n_candidates * d <= kPreparedEach * n) {
     n_blocks = std::min(n_tasks, divide_up(n, row_multiple));
   } else if (n_tasks > n_blocks) {

@@ -24,9 +24,9 @@ namespace likewise::cpu {
 /// vectors and of what rounding took from them, keeps the candidates with the greatest upper bounds, a few more than k.
 /// Tiles of scores are compared with what each query asks for and never written out. Those kept are scored exactly;
 /// where the k-th best does not beat the least upper bound, the query is scanned again in higher precision, at last
-/// exactly, as are all where k is of the order of m. 2 n m d flops; scratch of less than 64 MiB a call, or 140 k bytes
-/// a thread where that is more. Throws std::invalid_argument when shapes disagree, k is 0, or a list of ids does not
-/// rise inside [0, m).
+/// exactly, as are all where k is of the order of m. 2 n m d flops; scratch of up to 32 MiB a call for what is kept and
+/// 2 MiB a thread; 140 k bytes a thread where k is large, 1 KiB d where d is.
+/// Throws std::invalid_argument when shapes disagree, k is 0, or a list of ids does not rise inside [0, m).
 void topk(const Context& ctx, MatrixView<const float> queries, MatrixView<const float> items,
           std::optional<std::span<const float>> scale, std::optional<CsrView<const float>> exclude,
           std::optional<std::span<const Id>> allow, std::optional<std::span<const Id>> deny, MatrixView<Id> ids,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -97,3 +100,25 @@ def test_top_k_refuses_bad_k(backend, vectors):
         top_k(backend, *vectors, 0)
     with pytest.raises(TypeError, match=r"top_k: k must be an integer, got 2\.5"):
         top_k(backend, *vectors, 2.5)
+
+
+@pytest.mark.parametrize("n_threads", [2, 8])
+def test_top_k_needs_little_memory_however_many_the_queries(n_threads):
+    """32 MiB and 2 MiB a thread beside vectors and results, by the growth of a process's peak."""
+    pytest.importorskip("resource")
+    program = f"""
+import resource, sys
+import numpy as np
+from likewise._backend import Backend
+from likewise.retrieval import top_k
+rng = np.random.default_rng(0)
+queries, items = (rng.standard_normal((n, 16), dtype=np.float32) for n in (100_000, 10_000))
+backend = Backend({n_threads})
+top_k(backend, queries[:3], items, 3)
+unit = 1 if sys.platform == "darwin" else 1024
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+ids, scores = top_k(backend, queries, items, 10)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit - ids.nbytes - scores.nbytes)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < (32 + 2 * n_threads) * 2**20
