@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import uuid
 
 import numpy as np
@@ -291,6 +292,7 @@ def test_whatever_takes_interactions_refuses_what_fit_refuses(model, matrix, den
     before, bad = clone(model).fit(matrix), make(dense)
     uses = [
         lambda: model.recommend(interactions=bad),
+        lambda: model.recommend_batches(interactions=bad),
         lambda: model.predict(bad),
         lambda: model.score(bad),
         lambda: model.partial_fit(bad),
@@ -476,6 +478,7 @@ def test_attributes_are_those_documented(model, dense):
 USES = {
     "recommend": lambda model, X, path: model.recommend([0]),
     "recommend for histories": lambda model, X, path: model.recommend(interactions=X),
+    "recommend_batches": lambda model, X, path: model.recommend_batches(),
     "predict": lambda model, X, path: model.predict([0], [0]),
     "predict from histories": lambda model, X, path: model.predict(X),
     "score": lambda model, X, path: model.score(X),
@@ -838,6 +841,135 @@ def test_evaluate_ranks_as_recommend_does(model, dense):
     users = np.flatnonzero(hidden.any(axis=1))
     recalls = [hidden[user, model.recommend(user, k=3).items].sum() / hidden[user].sum() for user in users]
     assert result["recall@3"] == pytest.approx(np.mean(recalls))
+
+
+# ---- recommend, a batch of users at a time -------------------------------------------------------------------------
+
+
+def _queries(dense, kind):
+    """Arguments of `recommend` by what they are about."""
+    users, items = _user_ids(kind), _item_ids(kind)
+    histories = _interactions(kind, np.roll(dense, 3, axis=0)[:17] if kind == "row" else np.roll(dense, 3, axis=0))
+    return {
+        "nothing": {},
+        "users out of order, one of them twice": {"users": users[[7, 3, 29, EMPTY_USER, 3]]},
+        "users in a run": {"users": users[5:12]},
+        "one user": {"users": users[:1]},
+        "nobody": {"users": []},
+        "k > n_items": {"k": N_ITEMS + 5},
+        "seen items": {"exclude_seen": False, "k": N_ITEMS},
+        "some items": {"items": items[[3, 15, 11]], "exclude": items[[15]]},
+        "histories": {"interactions": histories},
+        "some of the histories": {"interactions": histories, "users": users[[9, 2, 16]], "exclude_seen": False},
+    }
+
+
+@pytest.mark.parametrize("query", _queries(np.eye(N_USERS, N_ITEMS), "row"))
+@pytest.mark.parametrize("batch_size", [1, 7, None])
+def test_batches_joined_are_one_recommendation(model, dense, kind, query, batch_size):
+    options = _queries(dense, kind)[query]
+    model.fit(_interactions(kind, dense))
+    expected = model.recommend(**options)
+    batches = list(model.recommend_batches(**options, batch_size=batch_size))
+    size = batch_size or N_USERS
+    assert [len(batch) for batch in batches] == [
+        min(size, len(expected) - start) for start in range(0, len(expected), size)
+    ]
+    for name in ("users", "items", "scores"):
+        parts = [getattr(batch, name) for batch in batches]
+        assert {part.dtype for part in parts} <= {getattr(expected, name).dtype}
+        if parts:
+            assert_array_equal(np.concatenate(parts), getattr(expected, name))
+
+
+def test_batches_of_a_single_id_have_two_axes(model, dense, kind):
+    user = _user_ids(kind)[3]
+    (batch,) = model.fit(_interactions(kind, dense)).recommend_batches(user, k=4)
+    assert batch.items.shape == batch.scores.shape == (1, 4)
+    assert_array_equal(batch.items[0], model.recommend(user, k=4).items)
+    assert batch.users.tolist() == [user]
+
+
+def test_batches_are_of_the_model_as_it_stood_at_the_call(model, dense):
+    model.fit(dense)
+    expected = model.recommend(k=5).items
+    batches = model.recommend_batches(k=5, batch_size=10)
+    first = next(batches).items
+    model.partial_fit(np.roll(dense, 1, axis=1))
+    second = next(batches).items
+    model.fit(np.ones((3, 2)))
+    assert_array_equal(np.concatenate([first, second, *(batch.items for batch in batches)]), expected)
+    assert model.recommend(k=1).items.shape == (3, 1)
+
+
+def test_batches_are_large_where_little_is_asked_for_and_small_where_much_is(model, dense):
+    """Bounded in slots, whatever k is; enough users for the kernels where k is usual."""
+    model.fit(dense)
+    for k in (1, 10, 100, 128, 1000):
+        batch = next(model.recommend_batches(np.zeros(20_000, int), k))
+        assert batch.items.size <= 2**20
+        assert len(batch) >= 4096 or k == 1000
+    assert len(next(model.recommend_batches([0, 1, 2], 1_000_000))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
+        ({"batch_size": 2.5}, TypeError, "batch_size must be an integer, got 2.5"),
+        ({"batch_size": True}, TypeError, "batch_size must be an integer, got True"),
+        ({"k": 0}, ValueError, "k must be >= 1, got 0"),
+        ({"k": 1_000_001}, ValueError, "k must be <= 1000000, got 1000001"),
+        ({"exclude_seen": 1}, TypeError, "exclude_seen must be True or False, got 1"),
+        ({"users": [3, 30]}, IndexError, r"user 30 is outside \[0, 30\)"),
+        ({"items": [20]}, IndexError, r"item 20 is outside \[0, 20\)"),
+        ({"exclude": [-1]}, IndexError, r"item -1 is outside \[0, 20\)"),
+    ],
+    ids=str,
+)
+def test_batches_are_refused_at_the_call(model, matrix, options, error, message):
+    model.fit(matrix)
+    with pytest.raises(error, match=f"^recommend_batches: {message}"):
+        model.recommend_batches(**options)
+
+
+def test_batches_show_one_bar_over_the_users_where_asked_to(model, matrix, capsys):
+    model.fit(matrix)
+    list(model.recommend_batches(batch_size=7))
+    list(model.recommend_batches(batch_size=7, verbose=False))
+    assert capsys.readouterr().err == ""
+    list(model.recommend_batches(batch_size=7, verbose=True))
+    said = capsys.readouterr().err
+    assert "Recommending" in said
+    assert "/30 [" in said
+    if "verbose" in model.get_params():
+        list(model.set_params(verbose=True).recommend_batches(batch_size=7))
+        assert "/30 [" in capsys.readouterr().err
+        list(model.recommend_batches(batch_size=7, verbose=False))
+        assert capsys.readouterr().err == ""
+        assert model.verbose is True
+
+
+def test_memory_of_batches_does_not_grow_with_the_users(model):
+    """Fitted users, and histories given: nothing of all of them, be it k slots each or a copy of what is known."""
+
+    def peak(n_users):
+        items = np.arange(4 * n_users, dtype=np.int32).reshape(n_users, 4) % N_ITEMS
+        offsets = np.arange(0, items.size + 1, 4)
+        data = CSR.from_arrays(offsets, items.ravel(), np.ones(items.size, np.float32), (n_users, N_ITEMS))
+        histories = lw.Interactions.from_csr(data.to_scipy())
+        fitted = clone(model).set_params(**({"iterations": 1} if hasattr(model, "iterations") else {})).fit(data)
+        peaks = []
+        for interactions in (None, histories):
+            tracemalloc.start()
+            for _ in fitted.recommend_batches(k=10, batch_size=1000, interactions=interactions):
+                pass
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        return np.array(peaks)
+
+    few, many = peak(4_000), peak(40_000)
+    assert (many < few + 100_000).all(), (few, many)  # 36,000 users more take 2.8 MB of ids and scores
 
 
 # ---- predict and score ---------------------------------------------------------------------------------------------

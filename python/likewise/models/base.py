@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
+from likewise._progress import ProgressBar
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.data.interactions import check_matrix_like
@@ -40,6 +42,32 @@ _SCORE_K = 10
 _BLOCK_ENTRIES = 1 << 18
 # Pairs scored at a time: their vectors are gathered, 32 MB of each side at 128 factors.
 _BLOCK_PAIRS = 1 << 16
+# Slots of a batch of recommendations: 8 MiB of rows and scores, and some tens with ids, columns and a writer's buffers.
+_BATCH_SLOTS = 1 << 19
+# Users of a batch: enough that reading the items pays, and on a small catalogue that a batch is more than its overhead.
+_MIN_BATCH_USERS = 1 << 14
+_BATCH_PAIRS = 1 << 28
+
+
+class _Query(NamedTuple):
+    """What `recommend` and its kin are asked, checked and in rows."""
+
+    source: Interactions  # where users, items and what is seen are looked up
+    histories: CSR | None  # of users to fold in; None where they are those of the fit
+    users: Int64Array | None  # None is every user of `source`
+    k: int
+    exclude_seen: bool
+    allow: Int64Array | None
+    deny: Int64Array | None
+    subject: str
+
+    @property
+    def n_users(self) -> int:
+        return self.source.n_users if self.users is None else self.users.size
+
+    def rows(self, start: int, stop: int) -> Int64Array:
+        """Rows of the users in places [start, stop): made when asked for, as there may be very many."""
+        return np.arange(start, stop) if self.users is None else self.users[start:stop]
 
 
 class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -268,25 +296,117 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         ValueError
             If `k` is out of range.
         """
-        self._check_is_fitted()
-        k = check_int("recommend", "k", k, minimum=1, maximum=MAX_K)
-        check_flag("recommend", "exclude_seen", exclude_seen)
-        source = self.interactions_ if interactions is None else self._histories(interactions, "recommend")
-        rows = np.arange(source.n_users) if users is None else source.user_index(users, "recommend")
-        ids, scores = self._top_k(
-            None if interactions is None else source.by_user,
-            rows,
-            k,
-            source.by_user.take_rows(rows) if exclude_seen else None,
-            None if items is None else source.item_index(items, "recommend"),
-            None if exclude is None else source.item_index(exclude, "recommend"),
-            "recommend",
-        )
-        labels = source.item_labels(ids)
-        queries = source.user_labels(rows)
+        query = self._query("recommend", users, k, exclude_seen, interactions, items, exclude)
+        recommended = self._answer(query, 0, query.n_users)
         if users is not None and _is_single(users):
-            return Recommendations(queries[0], labels[0], scores[0])
-        return Recommendations(queries, labels, scores)
+            return Recommendations(recommended.users[0], recommended.items[0], recommended.scores[0])
+        return recommended
+
+    def recommend_batches(
+        self,
+        users: Any = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        interactions: Any = None,
+        items: Any = None,
+        exclude: Any = None,
+        batch_size: int | None = None,
+        verbose: bool | int | None = None,
+    ) -> Iterator[Recommendations]:
+        """Recommend as `recommend` does, to a batch of users at a time, in memory that does not grow with the users.
+
+        Joined, the batches are bit by bit what one call of `recommend` gives. Arguments are checked at the call. The
+        batches are those of the model as it stands at the call: another `fit` meanwhile changes none of them.
+
+        Parameters
+        ----------
+        users, k, exclude_seen, interactions, items, exclude
+            As in `recommend`.
+        batch_size : int, default=None
+            Users a batch, at least 1. None takes as many as keep a batch at some tens of MiB, and of those no more than
+            16,384 where the catalogue is large: enough for the kernels to run at their full speed.
+        verbose : bool or int, default=None
+            Whether to show a progress bar over the users. None is what the model does.
+
+        Yields
+        ------
+        Recommendations
+            ``items`` and ``scores`` of shape (n, k) of the next `batch_size` users, the last batch of those left; for a
+            single id too. Nothing where there are no users.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        KeyError, IndexError
+            If a user or item id is unknown, a row number out of range.
+        ValueError
+            If `k` or `batch_size` is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np, likewise as lw
+        >>> model = lw.Popularity().fit(np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]]))
+        >>> for batch in model.recommend_batches(k=1, batch_size=2):
+        ...     print(batch)
+        Recommendations(2 x 1)
+          0: 2 (1)
+          1: 0 (1)
+        Recommendations(1 x 1)
+          2: 0 (1)
+        """
+        query = self._query("recommend_batches", users, k, exclude_seen, interactions, items, exclude)
+        return self._batches(query, batch_size, verbose)
+
+    def _query(
+        self, subject: str, users: Any, k: Any, exclude_seen: Any, interactions: Any, items: Any, exclude: Any
+    ) -> _Query:
+        """Check what is asked, and look its ids up."""
+        self._check_is_fitted()
+        k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
+        check_flag(subject, "exclude_seen", exclude_seen)
+        source = self.interactions_ if interactions is None else self._histories(interactions, subject)
+        return _Query(
+            source,
+            None if interactions is None else source.by_user,
+            None if users is None else source.user_index(users, subject),
+            k,
+            exclude_seen,
+            None if items is None else source.item_index(items, subject),
+            None if exclude is None else source.item_index(exclude, subject),
+            subject,
+        )
+
+    def _answer(self, query: _Query, start: int, stop: int) -> Recommendations:
+        """Recommend to the users in places [start, stop) of those asked for."""
+        source, rows = query.source, query.rows(start, stop)
+        seen = source.by_user.take_rows(rows) if query.exclude_seen else None
+        ids, scores = self._top_k(query.histories, rows, query.k, seen, query.allow, query.deny, query.subject)
+        return Recommendations(source.user_labels(rows), source.item_labels(ids), scores)
+
+    def _batches(self, query: _Query, batch_size: Any, verbose: bool | int | None) -> Iterator[Recommendations]:
+        """Answers to `query`, with one progress bar, of the model as it stands now."""
+        if batch_size is None:
+            most = max(_MIN_BATCH_USERS, _BATCH_PAIRS // self.n_items_)
+            batch_size = max(1, min(_BATCH_SLOTS // query.k, most))
+        size, n_users = check_int(query.subject, "batch_size", batch_size, minimum=1), query.n_users
+        model = copy.copy(self)
+        shown = getattr(self, "verbose", False) if verbose is None else verbose
+        model.__dict__["verbose"] = False  # or each batch would have a bar too
+
+        def answers() -> Iterator[Recommendations]:
+            for start in ProgressBar(
+                range(0, n_users, size),
+                verbose=shown,
+                description="Recommending",
+                unit="user",
+                total=n_users,
+                size=lambda start: min(size, n_users - start),
+            ):
+                yield model._answer(query, start, min(start + size, n_users))
+
+        return answers()
 
     def predict(self, X: Any, items: Any = None) -> npt.NDArray[Any]:
         """Scores of pairs; or, of histories alone, the item that each user is most likely to take next.
