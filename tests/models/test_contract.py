@@ -479,6 +479,7 @@ USES = {
     "recommend": lambda model, X, path: model.recommend([0]),
     "recommend for histories": lambda model, X, path: model.recommend(interactions=X),
     "recommend_batches": lambda model, X, path: model.recommend_batches(),
+    "recommend_to": lambda model, X, path: model.recommend_to(path),
     "predict": lambda model, X, path: model.predict([0], [0]),
     "predict from histories": lambda model, X, path: model.predict(X),
     "score": lambda model, X, path: model.score(X),
@@ -927,10 +928,13 @@ def test_batches_are_large_where_little_is_asked_for_and_small_where_much_is(mod
     ],
     ids=str,
 )
-def test_batches_are_refused_at_the_call(model, matrix, options, error, message):
+def test_batches_are_refused_at_the_call(model, matrix, tmp_path, options, error, message):
     model.fit(matrix)
     with pytest.raises(error, match=f"^recommend_batches: {message}"):
         model.recommend_batches(**options)
+    with pytest.raises(error, match=f"^recommend_to: {message}"):
+        model.recommend_to(tmp_path / "r.csv", **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_batches_show_one_bar_over_the_users_where_asked_to(model, matrix, capsys):

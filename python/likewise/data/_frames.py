@@ -17,7 +17,15 @@ from likewise._validation import check_choice, is_null
 from ._time import TimeUnit, as_timestamps
 from .ids import CodedIds
 
-__all__ = ["FrameLibrary", "FrameTable", "check_matrix_frame", "frame_library", "make_frame", "usual_columns"]
+__all__ = [
+    "FrameLibrary",
+    "FrameTable",
+    "check_matrix_frame",
+    "frame_library",
+    "make_frame",
+    "plain_column",
+    "usual_columns",
+]
 
 FrameLibrary = Literal["pandas", "polars", "pyarrow"]
 
@@ -136,13 +144,17 @@ def make_frame(columns: Mapping[str, npt.NDArray[Any]], subject: str, library: s
         The library, or all of them, are not installed.
     """
     chosen = frame_library(subject, library)
-    return nw.from_dict({name: _plain_column(column) for name, column in columns.items()}, backend=chosen).to_native()
+    return nw.from_dict({name: plain_column(column) for name, column in columns.items()}, backend=chosen).to_native()
 
 
-def _plain_column(column: npt.NDArray[Any]) -> Any:
+def plain_column(column: npt.NDArray[Any]) -> Any:
+    """Return an array as it is, or of objects a list of strings and None, which every table library takes."""
     if column.dtype.kind != "O":
         return column
-    return [None if label is None else str(label) for label in column.tolist()]
+    labels = column.tolist()
+    # Few are distinct, and a UUID takes a microsecond to write out.
+    plain = {label: None if label is None else str(label) for label in set(labels)}
+    return list(map(plain.__getitem__, labels))
 
 
 class FrameTable:

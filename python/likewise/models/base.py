@@ -17,9 +17,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
+from likewise._io import whole_file
 from likewise._progress import ProgressBar
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
+from likewise.data._tables import check_table, open_table
 from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
 from likewise.retrieval import MAX_K, mean_ndcg, top_k
@@ -344,6 +346,10 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         ValueError
             If `k` or `batch_size` is out of range.
 
+        See Also
+        --------
+        recommend_to : Write the batches to a file.
+
         Examples
         --------
         >>> import numpy as np, likewise as lw
@@ -358,6 +364,83 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """
         query = self._query("recommend_batches", users, k, exclude_seen, interactions, items, exclude)
         return self._batches(query, batch_size, verbose)
+
+    def recommend_to(
+        self,
+        path: str | os.PathLike[str],
+        users: Any = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        interactions: Any = None,
+        items: Any = None,
+        exclude: Any = None,
+        format: str | None = None,
+        batch_size: int | None = None,
+        verbose: bool | int | None = None,
+    ) -> int:
+        """Write what `recommend` gives to one file, a batch of users at a time, in bounded memory.
+
+        The file has a row for each item given, with the columns of ``recommend(...).to_frame()``: ``user``, ``item``,
+        ``score`` (float32) and ``rank`` (int64, from 1). Ids are int64 or strings (UUIDs too are written as strings),
+        whatever a batch holds. It appears under its name only when it is whole: after an error, or Ctrl-C, what stood
+        there before is untouched.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if it is there. Its suffix names the format: ``.parquet`` or ``.pq``,
+            ``.arrow`` or ``.feather``, ``.csv``. Without a suffix it is Parquet.
+        users, k, exclude_seen, interactions, items, exclude
+            As in `recommend`.
+        format : {"parquet", "arrow", "csv"}, default=None
+            The format, whatever the suffix: Parquet, an Arrow IPC file (which is Feather), or CSV with a line of names
+            and scores of seven digits. Parquet and Arrow need pyarrow.
+        batch_size, verbose
+            As in `recommend_batches`. A batch is a row group of a Parquet file, a record batch of an Arrow file.
+
+        Returns
+        -------
+        int
+            Number of rows written: k a user, less the slots left empty.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        KeyError, IndexError
+            If a user or item id is unknown, a row number out of range.
+        ValueError
+            If `k` or `batch_size` is out of range, or neither `format` nor the suffix is known.
+        ImportError
+            If pyarrow is needed and not installed.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile, numpy as np, likewise as lw
+        >>> model = lw.Popularity().fit(np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1]]))
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "recommendations.csv")
+        >>> model.recommend_to(path, k=1)
+        3
+        >>> print(path.read_text(), end="")
+        user,item,score,rank
+        0,2,1,1
+        1,0,1,1
+        2,0,1,1
+        """
+        table_format = check_table(path, format, "recommend_to")
+        query = self._query("recommend_to", users, k, exclude_seen, interactions, items, exclude)
+        batches = self._batches(query, batch_size, verbose)
+        n_rows = 0
+        nothing = self._answer(query, 0, 0).to_dict()
+        with whole_file(path, "recommend_to") as part, open_table(part, table_format, nothing) as write:
+            for batch in batches:
+                columns = batch.to_dict()
+                write(columns)
+                n_rows += columns["rank"].size
+        return n_rows
 
     def _query(
         self, subject: str, users: Any, k: Any, exclude_seen: Any, interactions: Any, items: Any, exclude: Any
