@@ -7,9 +7,9 @@ are written whole or not at all. The library is imported when a command needs it
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import os
+import re
 import sys
 import textwrap
 import uuid
@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return _fail(arguments, "interrupted; nothing was written", _INTERRUPTED)
+        # What has gone to stdout is read already.
+        nothing = "" if getattr(arguments, "output", None) == "-" else "; nothing was written"
+        return _fail(arguments, f"interrupted{nothing}", _INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has had enough (`| head`). What is left goes nowhere, or flushing at exit complains.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,8 +105,8 @@ def _fail(arguments: argparse.Namespace, message: str, status: int) -> int:
         import traceback
 
         traceback.print_exc()
-    # `recommend` and `evaluate` are also what the library's errors name first.
-    message = message.removeprefix(f"{arguments.command}: ")
+    # `recommend`, `recommend_to` and `evaluate` are also what the library's errors name first.
+    message = re.sub(rf"^{arguments.command}(_\w+)?: ", "", message)
     print(f"likewise {arguments.command}: {message}", file=sys.stderr)
     return status
 
@@ -144,6 +146,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _recommend(arguments: argparse.Namespace) -> None:
+    from .data._tables import write_csv
     from .models import load
 
     _check_table_path(arguments.output)
@@ -153,10 +156,18 @@ def _recommend(arguments: argparse.Namespace) -> None:
         users = _parse_ids(arguments.users, model)
     elif arguments.users_file is not None:
         users = _parse_ids(_read_lines(arguments.users_file), model)
-    recommended = model.recommend(users, k=arguments.k, exclude_seen=arguments.exclude_seen)
-    _write_table(recommended.to_dict(), arguments.output)
-    if arguments.output != "-":
-        _speaker(arguments)(f"wrote {arguments.output}: {len(recommended)} users, up to {arguments.k} items each")
+    asked: dict[str, Any] = {
+        "k": arguments.k,
+        "exclude_seen": arguments.exclude_seen,
+        "verbose": _shows_bars(arguments),
+    }
+    if arguments.output == "-":
+        for n, batch in enumerate(model.recommend_batches(users, **asked)):
+            write_csv(batch.to_dict(), sys.stdout, header=n == 0)
+        return
+    model.recommend_to(arguments.output, users, **asked)
+    n_users = model.n_users_ if users is None else len(users)
+    _speaker(arguments)(f"wrote {arguments.output}: {n_users} users, up to {arguments.k} items each")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -334,44 +345,26 @@ def _results_columns(results: Mapping[str, EvaluationResult]) -> dict[str, npt.N
 
 def _check_table_path(path: str) -> None:
     """Raise if no table can be written to `path`: before the work rather than after it."""
-    if path == "-" or path.lower().endswith(".csv"):
-        pass
-    elif path.lower().endswith(_PARQUET):
-        from .data._frames import frame_library
+    from .data._tables import TABLE_SUFFIXES, check_table
 
-        frame_library("writing Parquet", order=("polars", "pyarrow", "pandas"))
-    else:
-        raise ValueError(f"--output must be '-' or end in .csv or .parquet, got {path!r}")
-    if path != "-":
-        check_target(path, "--output")
+    if path == "-":
+        return
+    if not path.lower().endswith(TABLE_SUFFIXES):
+        raise ValueError(f"--output must be '-' or end in one of {', '.join(TABLE_SUFFIXES)}, got {path!r}")
+    check_table(path, None, "--output")
 
 
 def _write_table(columns: Mapping[str, npt.NDArray[Any]], path: str) -> None:
-    """Write columns of one length as CSV, to stdout for ``-``, or as Parquet."""
+    """Write columns of one length as CSV to stdout for ``-``, else to a file of the format of its suffix."""
+    from .data._tables import check_table, open_table, write_csv
+
     if path == "-":
-        _write_csv(columns, sys.stdout)
-    elif path.lower().endswith(".csv"):
-        with whole_file(path, "--output") as part, part.open("w", encoding="utf-8", newline="") as file:
-            _write_csv(columns, file)
-    else:
-        import narwhals as nw
-
-        from .data._frames import frame_library, make_frame
-
-        library = frame_library("writing Parquet", order=("polars", "pyarrow", "pandas"))
-        frame = make_frame(columns, "--output", library)
-        with whole_file(path, "--output") as part:
-            nw.from_native(frame).write_parquet(str(part))
-
-
-def _write_csv(columns: Mapping[str, npt.NDArray[Any]], file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    # Of a float the digits that float32 has; ids and counts as they are.
-    cells = (
-        [f"{x:.7g}" for x in column] if column.dtype.kind == "f" else column.tolist() for column in columns.values()
-    )
-    writer.writerows(zip(*cells, strict=True))
+        write_csv(columns, sys.stdout)
+        return
+    table_format = check_table(path, None, "--output")
+    nothing = {name: column[:0] for name, column in columns.items()}
+    with whole_file(path, "--output") as part, open_table(part, table_format, nothing) as write:
+        write(columns)
 
 
 def _speaker(arguments: argparse.Namespace) -> Callable[[str], None]:
@@ -498,7 +491,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         metavar="PATH",
         default="-",
-        help="table to write, .csv or .parquet; - (the default) for CSV on stdout. Columns: user, item, score, rank",
+        help="table to write, .csv, .parquet or .arrow; - (the default) for CSV on stdout. "
+        "Columns: user, item, score, rank",
     )
 
     evaluate = command(
@@ -543,7 +537,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--output",
         metavar="PATH",
-        help="also write the figures, .csv or .parquet; - for CSV on stdout instead of the table",
+        help="also write the figures, .csv, .parquet or .arrow; - for CSV on stdout instead of the table",
     )
 
     info = command(

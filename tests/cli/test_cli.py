@@ -192,19 +192,23 @@ def data_pairs(data):
     return data.user_labels(data.by_user.row_numbers()).tolist(), data.item_labels(data.by_user.indices).tolist()
 
 
-def test_recommend_writes_the_same_as_csv_and_as_parquet(model_file, capsys):
+@pytest.mark.parametrize("batch_size", [7, None])
+def test_recommend_writes_the_same_to_stdout_and_to_every_file(model_file, monkeypatch, capsys, batch_size):
+    """In one batch of users or in five."""
     import polars as pl
 
+    if batch_size is not None:
+        monkeypatch.setattr("likewise.models.base._BATCH_SLOTS", 10 * batch_size)
     assert main(["recommend", "m.safetensors"]) == 0
     printed = capsys.readouterr().out
-    for name in ("r.csv", "r.parquet"):
+    for name in ("r.csv", "r.parquet", "r.arrow"):
         assert main(["recommend", "m.safetensors", "--output", name]) == 0
         assert capsys.readouterr().err == f"wrote {name}: 30 users, up to 10 items each\n"
     with open("r.csv", encoding="utf-8", newline="") as file:
         assert file.read() == printed
-    frame = pl.read_parquet("r.parquet")
-    assert frame["user"].dtype == pl.Int64
-    assert frame["item"].to_list() == [row["item"] for row in table_of(printed)]
+    for frame in (pl.read_parquet("r.parquet"), pl.read_ipc("r.arrow")):
+        assert frame["user"].dtype == pl.Int64
+        assert frame["item"].to_list() == [row["item"] for row in table_of(printed)]
 
 
 @pytest.mark.parametrize(
@@ -391,7 +395,7 @@ def bad_files(purchases, model_file, folder):
         (["recommend", "m.safetensors", "--users-file", "nowhere.txt"], "nowhere.txt"),
         (["recommend", "m.safetensors", "--users-file", "blank.txt"], "holds no ids"),
         (["recommend", "m.safetensors", "-k", "0"], "k must be >= 1, got 0"),
-        (["recommend", "m.safetensors", "--output", "r.xlsx"], "--output must be '-' or end in .csv or .parquet"),
+        (["recommend", "m.safetensors", "--output", "r.xlsx"], "--output must be '-' or end in one of .parquet"),
         (["evaluate", "purchases.csv", "--timestamp", "day", "--test-size", "1.5"], "test_size must be < 1, got 1.5"),
         (["evaluate", "purchases.csv", "--split", "temporal"], "the interactions have no timestamps"),
         (["evaluate", "purchases.csv", "--split", "leave-last-out", "--test-size", "0.5"], "must be a whole number"),
@@ -406,7 +410,7 @@ def bad_files(purchases, model_file, folder):
         (["evaluate", "purchases.csv", "--metrics", "ndgc@10"], "unknown metric 'ndgc@10'"),
         (["evaluate", "nowhere.csv", "--metrics", "ndcg@10,"], "unknown metric ''"),  # before the file is looked for
         (["fit", "nowhere.csv", "--factors", "0", "--output", "n.safetensors"], "factors must be >= 1, got 0"),
-        (["evaluate", "purchases.csv", "--output", "r.txt"], "--output must be '-' or end in .csv or .parquet"),
+        (["evaluate", "purchases.csv", "--output", "r.txt"], "--output must be '-' or end in one of .parquet"),
         (["info", "purchases.csv"], "is damaged, truncated or no model file"),
         (["demo", "--output", "nowhere/r.html"], "there is no folder"),
         (["demo", "--n-jobs", "0"], "n_jobs must not be 0"),
@@ -476,10 +480,34 @@ def test_interrupt_writes_nothing(purchases, folder, monkeypatch, capsys):
     assert [path.name for path in folder.iterdir()] == ["purchases.csv"]
 
 
+def test_interrupted_recommend_keeps_the_file_before(model_file, folder, monkeypatch, capsys):
+    """Of what went to stdout, or was to be a file, only the file is said not to be there."""
+    (folder / "r.csv").write_text("before")
+    names = {path.name for path in folder.iterdir()}
+    rank = lw.ImplicitALS._top_k
+
+    def interrupt_late(self, histories, rows, *rest):
+        if 20 in rows:
+            raise KeyboardInterrupt
+        return rank(self, histories, rows, *rest)
+
+    monkeypatch.setattr(lw.ImplicitALS, "_top_k", interrupt_late)
+    monkeypatch.setattr("likewise.models.base._BATCH_SLOTS", 100)
+    assert main(["recommend", "m.safetensors", "--output", "r.csv"]) == 130
+    assert capsys.readouterr() == ("", "likewise recommend: interrupted; nothing was written\n")
+    assert (folder / "r.csv").read_text() == "before"
+    assert {path.name for path in folder.iterdir()} == names
+    assert main(["recommend", "m.safetensors"]) == 130
+    said = capsys.readouterr()
+    assert len({row["user"] for row in table_of(said.out)}) == 20  # two batches of ten
+    assert said.err == "likewise recommend: interrupted\n"
+
+
 def test_parquet_without_a_library_says_what_to_install(model_file, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["recommend", "m.safetensors", "--output", "r.parquet"]) == 2
-    assert "needs a data frame library; install one of polars, pyarrow, pandas" in capsys.readouterr().err
+    expected = "--output: parquet files are written by pyarrow, which is not installed; install it, or write .csv"
+    assert capsys.readouterr().err == f"likewise recommend: {expected}\n"
 
 
 def test_every_model_and_parameter_can_be_asked_for():
