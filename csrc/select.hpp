@@ -73,42 +73,49 @@ inline void write_best(std::span<Key> keys, std::span<Id> ids, std::span<float> 
   }
 }
 
-/// Selectors for a block of queries, each with a buffer that is cut back to the best k whenever it is full: O(1) a pair
+/// Selectors for a block of queries, each with a buffer that is cut back to the best whenever it is full: O(1) a pair
 /// on average, whatever k. `threshold(row)` is a score that a further pair must exceed.
-/// Precondition: within a row, ids rise. A later pair then loses every tie, so that the strict comparison is exact.
+/// Precondition: within a row, ids rise, or ties do not matter. A later pair then loses every tie, so that the strict
+/// comparison is exact.
 class SelectorBlock {
  public:
   /// Queries [0, n_rows), the best k of at most n_candidates each.
-  SelectorBlock(Offset n_rows, Offset k, Offset n_candidates)
+  SelectorBlock(Offset n_rows, Offset k, Offset n_candidates) : SelectorBlock(n_rows, k, k, n_candidates) {}
+
+  /// The best `kept` >= k, of which those are left out that fall below the k-th best by the row's margin.
+  SelectorBlock(Offset n_rows, Offset k, Offset kept, Offset n_candidates)
       : k_(k),
-        capacity_(capacity(k, n_candidates)),
+        kept_(kept),
+        capacity_(capacity(kept, n_candidates)),
         keys_(static_cast<std::size_t>(n_rows * capacity_)),
         sizes_(static_cast<std::size_t>(n_rows)),
-        thresholds_(static_cast<std::size_t>(n_rows)) {}
+        thresholds_(static_cast<std::size_t>(n_rows)),
+        margins_(static_cast<std::size_t>(n_rows)) {}
 
   /// Bytes that one query needs.
-  static constexpr Offset bytes_each(Offset k, Offset n_candidates) {
-    return capacity(k, n_candidates) * static_cast<Offset>(sizeof(Key)) + 12;
+  static constexpr Offset bytes_each(Offset kept, Offset n_candidates) {
+    return capacity(kept, n_candidates) * static_cast<Offset>(sizeof(Key)) + 16;
   }
 
-  /// Forgets what the first n_rows rows held.
+  /// Forgets what the first n_rows rows held; their margins are unlimited.
   void reset(Offset n_rows) {
     std::fill_n(sizes_.get(), n_rows, Offset{0});
     std::fill_n(thresholds_.get(), n_rows, kNoScore);
+    std::fill_n(margins_.get(), n_rows, -kNoScore);
   }
 
-  [[nodiscard]] const float* thresholds() const { return thresholds_.get(); }
   [[nodiscard]] float threshold(Offset row) const { return thresholds_.get()[row]; }
+  void set_margin(Offset row, float margin) { margins_.get()[row] = margin; }
 
   /// Takes a pair with score > threshold(row).
   void offer(Offset row, float score, Id id) {
     Key* keys = keys_.get() + row * capacity_;
     Offset& size = sizes_.get()[row];
     keys[size++] = make_key(score, id);
-    if (size == capacity_ && capacity_ > k_) cut(row);
+    if (size == capacity_ && capacity_ > kept_) cut(row);
   }
 
-  /// What is left of the best k, in no order.
+  /// What is left of the best, in no order. Everything else offered, or not, scores at most threshold(row).
   [[nodiscard]] std::span<Key> best(Offset row) {
     if (sizes_.get()[row] > k_) cut(row);
     return {keys_.get() + row * capacity_, static_cast<std::size_t>(sizes_.get()[row])};
@@ -117,22 +124,32 @@ class SelectorBlock {
  private:
   static constexpr Offset kSlack = 32;  // for small k: a cut must be paid by enough pairs
 
-  static constexpr Offset capacity(Offset k, Offset n_candidates) {
-    return std::max<Offset>(1, std::min(2 * k + kSlack, n_candidates));
+  static constexpr Offset capacity(Offset kept, Offset n_candidates) {
+    return std::max<Offset>(1, std::min(2 * kept + kSlack, n_candidates));
   }
 
   void cut(Offset row) {
     Key* keys = keys_.get() + row * capacity_;
     Offset& size = sizes_.get()[row];
-    select_greatest({keys, static_cast<std::size_t>(size)}, static_cast<std::size_t>(k_));
-    size = k_;
-    thresholds_.get()[row] = key_score(keys[k_ - 1]);
+    float& threshold = thresholds_.get()[row];
+    const auto keep_best = [&](Offset n) {
+      select_greatest({keys, static_cast<std::size_t>(size)}, static_cast<std::size_t>(n));
+      return key_score(keys[n - 1]);
+    };
+    const float least = keep_best(k_) - margins_.get()[row];
+    if (k_ < kept_ && least > threshold) {
+      size = std::remove_if(keys + k_, keys + size, [least](Key key) { return key_score(key) <= least; }) - keys;
+      threshold = least;
+    }
+    if (size <= kept_) return;
+    threshold = k_ == kept_ ? key_score(keys[k_ - 1]) : keep_best(kept_);
+    size = kept_;
   }
 
-  Offset k_, capacity_;
+  Offset k_, kept_, capacity_;
   Scratch<Key> keys_;
   Scratch<Offset> sizes_;
-  Scratch<float> thresholds_;
+  Scratch<float> thresholds_, margins_;
 };
 
 }  // namespace likewise::cpu

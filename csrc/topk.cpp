@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -20,32 +21,37 @@ namespace likewise::cpu {
 
 namespace {
 
+using simd::Extent;
 using simd::kTileCols;
 using simd::kTileRows;
 
 using IdList = std::optional<std::span<const Id>>;
 using Exclusions = std::optional<CsrView<const float>>;
-using Scale = std::optional<std::span<const float>>;
+using Bitmap = std::optional<std::span<const std::uint8_t>>;
 
-constexpr Offset kMostQueries = Offset{1} << 16;     // ranked one after another
-constexpr Offset kQueryBytes = Offset{256} << 10;    // a block of queries: a share of the second-level cache
-constexpr Offset kRoundedBytes = Offset{512} << 10;  // of queries in bf16
-constexpr Offset kSelectorBytes = Offset{16} << 20;  // of all threads' buffers, of which only the ends are touched
-constexpr Offset kMergeBytes = Offset{16} << 20;     // best pairs of pieces of the items
-constexpr Offset kTaskProducts = Offset{1} << 23;    // multiply-adds that outweigh the start of a thread
-constexpr Offset kTaskPairs = Offset{1} << 18;       // and pairs to choose from
-constexpr Offset kTasksEach = 2;                     // tasks a thread, for balance
-constexpr Offset kPreparedEach = 3000;               // numbers prepared anew that outweigh a query's new thresholds
-constexpr Offset kFewQueries = 4;                    // so few are not worth packing the items
-constexpr Offset kFewRounded = 64;                   // nor rounding them
-constexpr Offset kRoundedGain = Offset{1} << 13;     // products saved that make up for a candidate kept
-constexpr Offset kExactRows = 64;                    // items scored for one query after another
-constexpr Offset kPackedBytes = Offset{64} << 10;    // packed items of a screen in float32
-constexpr Offset kBlockBytes = Offset{512} << 10;    // rounded items, which stay in a second-level cache
-constexpr Offset kBlockRows = 512;                   // of them, that share a bound
-constexpr Offset kFirstRows = 64;                    // items screened before there are thresholds
-constexpr int kUnrolled = 4;                         // places of a row of a tile written at once
+constexpr Offset kMostQueries = Offset{1} << 16;      // ranked one after another
+constexpr Offset kQueryBytes = Offset{256} << 10;     // a block of queries: a share of the second-level cache
+constexpr Offset kQuantizedBytes = Offset{8} << 20;   // of all threads' queries in int8, and of their items
+constexpr Offset kMostQuantized = Offset{512} << 10;  // of a thread's, so that they stay in a second-level cache
+constexpr Offset kSelectorBytes = Offset{16} << 20;   // of all threads' buffers, of which only the ends are touched
+constexpr Offset kMergeBytes = Offset{16} << 20;      // best pairs of pieces of the items
+constexpr Offset kTaskProducts = Offset{1} << 23;     // multiply-adds that outweigh the start of a thread
+constexpr Offset kTaskPairs = Offset{1} << 18;        // and pairs to choose from
+constexpr Offset kTasksEach = 2;                      // tasks a thread, for balance
+constexpr Offset kPreparedEach = 3000;                // numbers prepared anew that outweigh a query's new thresholds
+constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
+constexpr Offset kFewQuantized = 64;                  // nor rounding them
+constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
+constexpr Offset kDeepest = Offset{1} << 16;          // whose int8 products stay inside int32
+constexpr Offset kExactRows = 64;                     // items scored for one query after another
+constexpr Offset kPackedBytes = Offset{64} << 10;     // packed items of a screen in float32
+constexpr Offset kBlockRows = 1024;                   // quantized items screened at a time
+constexpr Offset kFirstRows = 64;                     // items screened before there are thresholds
+constexpr int kUnrolled = 4;                          // places of a row of a tile written at once
+constexpr Offset kAhead = 8;                          // candidates whose vectors are fetched before they are scored
 constexpr Offset kScreenQueries = simd::kScreenQueries;
+constexpr Offset kScreenItems = simd::kScreenItems;
+static_assert(kScreenItems == kQuantizedGroup && sizeof(simd::Extent) == kExtentFloats * sizeof(float));
 
 constexpr Offset divide_up(Offset a, Offset b) { return (a + b - 1) / b; }
 constexpr Offset round_up(Offset a, Offset b) { return divide_up(a, b) * b; }
@@ -62,37 +68,46 @@ void check_ids(std::string_view kernel, std::string_view name, const IdList& ids
   }
 }
 
-/// The items that may be recommended to anyone: all of them, or a rising list.
+/// The items that anybody may get: all of them, or a rising list, of both without those whose bits are set.
 class Candidates {
  public:
-  Candidates(Offset n_items, const IdList& allow, const IdList& deny) : size_(n_items), listed_(allow || deny) {
-    if (!listed_) return;
-    const std::span<const Id> denied = deny.value_or(std::span<const Id>{});
-    auto next_denied = denied.begin();
-    const auto add = [&](Id id) {
-      while (next_denied != denied.end() && *next_denied < id) ++next_denied;
-      if (next_denied == denied.end() || *next_denied != id) ids_.push_back(id);
-    };
-    if (allow) {
-      for (const Id id : *allow) add(id);
-    } else {
-      ids_.reserve(static_cast<std::size_t>(n_items));
-      for (Offset id = 0; id < n_items; ++id) add(static_cast<Id>(id));
+  Candidates(Offset n_items, const IdList& allow, const Bitmap& deny)
+      : size_(n_items), listed_(allow), ids_(allow.value_or(std::span<const Id>())), deny_(deny) {
+    if (deny && !allow) {
+      Offset n_denied = 0;
+      for (const std::uint8_t byte : *deny) n_denied += std::popcount(byte);
+      if (2 * n_denied > n_items) list_rest(n_items);
     }
-    size_ = static_cast<Offset>(ids_.size());
+    if (listed_) size_ = static_cast<Offset>(ids_.size());
   }
 
   [[nodiscard]] Offset size() const { return size_; }
   [[nodiscard]] bool listed() const { return listed_; }
   [[nodiscard]] Id id(Offset i) const { return listed_ ? ids_[static_cast<std::size_t>(i)] : static_cast<Id>(i); }
-  [[nodiscard]] std::span<const Id> ids(Offset begin, Offset end) const {
-    return std::span(ids_).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+  /// Packs the vectors of candidates [at, at + n).
+  void pack(const simd::MicroKernels& micro, MatrixView<const float> vectors, Offset at, Offset n, float* out) const {
+    if (!listed_) return pack_rows(micro, vectors, at, at + n, out);
+    pack_rows(micro, vectors, ids_.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), out);
+  }
+  [[nodiscard]] bool is_denied(Id id) const {
+    const auto place = static_cast<std::size_t>(id);
+    return deny_ && ((*deny_)[place / 8] >> place % 8 & 1) != 0;
   }
 
  private:
+  void list_rest(Offset n_items) {
+    for (Offset id = 0; id < n_items; ++id) {
+      if (!is_denied(static_cast<Id>(id))) rest_.push_back(static_cast<Id>(id));
+    }
+    ids_ = rest_;
+    listed_ = true;
+  }
+
   Offset size_;
   bool listed_;
-  std::vector<Id> ids_;
+  std::span<const Id> ids_;
+  Bitmap deny_;
+  std::vector<Id> rest_;
 };
 
 bool is_excluded(const Exclusions& exclude, Offset query, Id id) {
@@ -103,7 +118,7 @@ bool is_excluded(const Exclusions& exclude, Offset query, Id id) {
 
 /// What both kernels ask of their arguments besides the scores.
 void check_arguments(std::string_view kernel, std::string_view source, Offset n_queries, Offset n_items,
-                     const Exclusions& exclude, const IdList& allow, const IdList& deny, MatrixView<Id> ids,
+                     const Exclusions& exclude, const IdList& allow, const Bitmap& deny, MatrixView<Id> ids,
                      MatrixView<float> scores) {
   check_that(n_items <= std::numeric_limits<Id>::max(), kernel, "there must be fewer than 2^31 items");
   check_equal(kernel, source, n_queries, "rows", "ids", ids.n_rows, "rows");
@@ -115,7 +130,10 @@ void check_arguments(std::string_view kernel, std::string_view source, Offset n_
     check_equal(kernel, "exclude", exclude->n_cols, "columns", "the catalogue", n_items, "items");
   }
   check_ids(kernel, "allow", allow, n_items);
-  check_ids(kernel, "deny", deny, n_items);
+  if (deny) {
+    check_equal(kernel, "deny", static_cast<Offset>(deny->size()), "bytes", "the catalogue", divide_up(n_items, 8),
+                "bytes of bits");
+  }
 }
 
 /// How the queries and the candidates are cut. The result does not depend on it.
@@ -127,41 +145,130 @@ struct Plan {
 };
 
 /// The precisions of a scan, each the next one's screen.
-enum class Precision { kRounded, kFloat, kExact };
+enum class Precision { kInt8, kFloat, kExact };
+
+/// Rows of item vectors as float32, whatever they are stored as.
+class ItemRows {
+ public:
+  ItemRows(const simd::MicroKernels& micro, const ItemsView& items)
+      : micro_(micro), n_cols_(items.n_cols()), vectors_(items.vectors) {}
+
+  /// The vectors, where they are float32.
+  [[nodiscard]] const MatrixView<const float>* floats() const {
+    return std::get_if<MatrixView<const float>>(&vectors_);
+  }
+
+  /// A row; `buffer` holds it where it must be converted.
+  const float* row(Id id, float* buffer) const {
+    if (const auto* view = floats()) return view->row(id);
+    if (const auto* view = std::get_if<MatrixView<const Bf16>>(&vectors_)) {
+      micro_.widen_bf16(view->row(id), n_cols_, buffer);
+    } else {
+      micro_.widen_int8(std::get<MatrixView<const std::int8_t>>(vectors_).row(id), n_cols_, buffer);
+    }
+    return buffer;
+  }
+
+  /// Floats of a buffer for n rows.
+  [[nodiscard]] Offset buffer_size(Offset n) const { return floats() != nullptr ? 0 : n * n_cols_; }
+
+  void prefetch(Id id) const {
+    if (const auto* view = floats()) {
+      for (Offset i = 0; i < n_cols_; i += 16) __builtin_prefetch(view->row(id) + i);
+    }
+  }
+
+ private:
+  const simd::MicroKernels& micro_;
+  Offset n_cols_;
+  std::variant<MatrixView<const float>, MatrixView<const Bf16>, MatrixView<const std::int8_t>> vectors_;
+};
 
 /// What is asked of a call.
 struct Search {
   const simd::MicroKernels& micro;
-  MatrixView<const float> queries, items;
-  const Scale& scale;
+  MatrixView<const float> queries;
+  const ItemsView& items;
+  ItemRows rows;
+  Score score;
   const Exclusions& exclude;
   const Candidates& candidates;
   Offset k;
 
-  [[nodiscard]] float scale_of(Id id) const { return scale ? (*scale)[static_cast<std::size_t>(id)] : 1.0F; }
+  [[nodiscard]] float scale_of(Id id) const {
+    return items.scale ? (*items.scale)[static_cast<std::size_t>(id)] : 1.0F;
+  }
+  [[nodiscard]] float bias_of(Id id) const { return items.bias ? (*items.bias)[static_cast<std::size_t>(id)] : 0.0F; }
 
-  /// The score that the answer is defined by.
-  [[nodiscard]] float score(Offset query, Id id) const {
-    const double sum = micro.dot_double(queries.row(query), items.row(id), queries.n_cols);
-    return static_cast<float>(scale ? sum * static_cast<double>(scale_of(id)) : sum);
+  [[nodiscard]] bool is_candidate(Offset query, Id id) const {
+    return !candidates.is_denied(id) && !is_excluded(exclude, query, id);
   }
 
   /// Candidates that a scan keeps for each query: more than k where its scores are only bounds.
   [[nodiscard]] Offset kept(Precision precision) const {
     if (precision == Precision::kExact) return k;
-    return precision == Precision::kFloat ? k + k / 16 + 8 : k + k / 2 + 24;
+    return precision == Precision::kFloat ? k + k / 16 + 8 : 2 * k + 32;
   }
+
+  /// Whether the items' rounded copy, in its order, is what a scan in int8 reads.
+  [[nodiscard]] bool is_quantized() const { return items.quantized && !candidates.listed(); }
 };
 
+/// The scores that the answer is defined by, of one query after another.
+class Scorer {
+ public:
+  explicit Scorer(const Search& search)
+      : search_(search), buffer_(static_cast<std::size_t>(search.rows.buffer_size(1))) {}
+
+  void set_query(Offset query) {
+    x_ = search_.queries.row(query);
+    if (search_.score == Score::kDistance) square_ = dot(x_, x_);
+  }
+
+  [[nodiscard]] float score(Id id) const {
+    const float* y = search_.rows.row(id, buffer_.get());
+    const auto scale = static_cast<double>(search_.scale_of(id));
+    if (search_.score == Score::kDistance) {
+      return distance(square_ - 2 * (scale * dot(x_, y)) + scale * scale * dot(y, y));
+    }
+    double sum = scale * dot(x_, y);
+    if (search_.items.bias) sum += static_cast<double>(search_.bias_of(id));
+    return static_cast<float>(sum);
+  }
+
+  /// The greatest score of a candidate whose inner product and bias come to `upper` at most.
+  [[nodiscard]] float greatest(float upper) const {
+    return search_.score == Score::kDistance ? distance(square_ - 2 * static_cast<double>(upper)) : upper;
+  }
+
+ private:
+  [[nodiscard]] double dot(const float* a, const float* b) const {
+    return search_.micro.dot_double(a, b, search_.queries.n_cols);
+  }
+  static float distance(double square) { return -static_cast<float>(std::sqrt(std::max(0.0, square))); }
+
+  const Search& search_;
+  Scratch<float> buffer_;
+  const float* x_ = nullptr;
+  double square_ = 0;
+};
+
+/// int8 numbers of a query, or of an item: zeros after the last.
+Offset quantized_depth(Offset d) { return round_up(d, kQuantizedDepth); }
+
+/// Bytes of quantized vectors that a thread holds.
+Offset quantized_budget(int n_threads) { return std::min(kMostQuantized, kQuantizedBytes / n_threads); }
+
 Plan make_plan(int n_threads, const Search& search, Precision precision, Offset n) {
-  const bool rounds = precision == Precision::kRounded;
+  const bool rounds = precision == Precision::kInt8;
   const Offset n_candidates = search.candidates.size(), kept = search.kept(precision);
   const Offset d = std::max<Offset>(1, search.queries.n_cols), row_multiple = rounds ? kScreenQueries : kTileRows;
-  const Offset most_rows = std::min(rounds ? kRoundedBytes / (2 * d) : kQueryBytes / (4 * d),
+  const Offset most_rows = std::min(rounds ? quantized_budget(n_threads) / quantized_depth(d) : kQueryBytes / (4 * d),
                                     kSelectorBytes / n_threads / SelectorBlock::bytes_each(kept, n_candidates));
   Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
   const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, n_candidates * d * n / kTaskProducts);
-  if (n_tasks > n_blocks && n_candidates * d <= kPreparedEach * n) {
+  const bool is_ready = rounds && search.is_quantized();  // nothing is prepared for a block of queries
+  if (n_tasks > n_blocks && (n_candidates * d <= kPreparedEach * n || (is_ready && n >= row_multiple * n_tasks))) {
     n_blocks = std::min(n_tasks, divide_up(n, row_multiple));
   } else if (n_tasks > n_blocks) {
     const Offset merge_bytes = n * std::min(kept, n_candidates) * static_cast<Offset>(sizeof(Key));
@@ -178,21 +285,41 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
 /// A bound of a length whose squares may have vanished.
 float length_bound(float squares, Offset d) { return std::sqrt(squares * 1.001F + static_cast<float>(d) * 1e-44F); }
 
-/// How long some vectors are at most, and what rounding took from them.
-struct Extent {
-  float length = 0, error = 0;
-};
-
-/// By how much a score can be off: by what its operands lost, by the sums of its products, and by numbers too small for
-/// float32 (Cauchy and Schwarz; Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+/// By how much a score can be off: by what its operands lost, by the sums of its products, by the bias added, and by
+/// numbers too small for float32 (Cauchy and Schwarz; Higham, Accuracy and Stability of Numerical Algorithms, section
+/// 3.1).
 float score_error(const Extent& query, const Extent& item, Offset d) {
   const auto depth = static_cast<float>(d);
-  const float sums = (1.2e-7F * depth + 1.5e-6F) * query.length * item.length;
-  return 1.01F * (query.error * (item.length + item.error) + query.length * item.error + sums) + depth * 5e-38F;
+  const float sums = (1.2e-7F * depth + simd::kScoreSlack) * query.length * item.length;
+  const float lost = query.error * (item.length + item.error) + query.length * item.error;
+  return 1.01F * (lost + sums + simd::kScoreSlack * item.bias_size) + depth * 5e-38F;
 }
 
 /// Beyond this a score may leave float32.
 constexpr float kMostProduct = 1e37F;
+
+/// Rounds a group of n items, the j-th of them id_of(j), to int8; `buffer` is for what must be converted before.
+template <class IdOf>
+Extent quantize_group(const Search& search, IdOf id_of, Offset n, float* buffer, std::int8_t* tiles) {
+  const float* rows[kScreenItems];
+  float scales[kScreenItems];
+  const Offset d = search.queries.n_cols;
+  Extent extent = {.top_bias = search.items.bias ? kNoScore : 0.0F};
+  for (Offset j = 0; j < kScreenItems; ++j) {
+    const Id id = id_of(std::min(j, n - 1));
+    rows[j] = search.rows.row(id, buffer + j * d);
+    scales[j] = search.scale_of(id);
+    extent.bias_size = std::max(extent.bias_size, std::fabs(search.bias_of(id)));
+    extent.top_bias = std::max(extent.top_bias, search.bias_of(id));
+  }
+  float known[4];
+  search.micro.quantize_rows(kScreenItems, rows, scales, d, quantized_depth(d), tiles, known);
+  extent.step = known[0];
+  extent.inverse = known[1];
+  extent.length = length_bound(known[2], d);
+  extent.error = length_bound(known[3], d);
+  return extent;
+}
 
 // ---- scans ---------------------------------------------------------------------------------------------------------
 
@@ -200,31 +327,36 @@ constexpr float kMostProduct = 1e37F;
 /// with the greatest scores, or, in less than full precision, with the greatest upper bounds of their scores.
 class Scanner {
  public:
-  Scanner(const Search& search, Precision precision, const Plan& plan)
+  Scanner(int n_threads, const Search& search, Precision precision, const Plan& plan)
       : search_(search),
         precision_(precision),
         d_(search.queries.n_cols),
-        depth_(round_up(d_, kDepth)),
-        stride_(depth_ % 256 == 0 ? depth_ + kDepth : depth_),  // rows a power of two apart would share a cache's sets
-        selectors_(plan.block_rows, search.kept(precision), std::min(plan.range_size, search.candidates.size())),
+        depth_(quantized_depth(d_)),
+        selectors_(plan.block_rows, search.k, search.kept(precision),
+                   std::min(plan.range_size, search.candidates.size())),
+        scorer_(search),
         lost_(static_cast<std::size_t>(plan.block_rows)) {
-    const auto count = [](Offset n) { return static_cast<std::size_t>(n); };
-    if (precision == Precision::kExact) return;
-    queries_.resize(count(plan.block_rows));
-    errors_.resize(count(plan.block_rows));
-    limits_.resize(count(plan.block_rows));
     if (precision == Precision::kFloat) {
+      queries_.resize(count(plan.block_rows));
+      errors_.resize(count(plan.block_rows));
+      limits_.resize(count(plan.block_rows));
       group_ = std::max(kTileCols, kPackedBytes / (4 * kTileCols * d_) * kTileCols);
       packed_ = Scratch<float>(count(packed_size(group_, d_)));
       edge_ = Scratch<float>(count(kTileRows * d_));
       rows_ = Scratch<float>(count(plan.block_rows * d_));
-    } else {
-      group_ = std::max(kBlockRows, kBlockBytes / (2 * stride_) / kBlockRows * kBlockRows);
-      group_ = std::min(group_, round_up(plan.range_size, kBlockRows));
-      items_bf16_ = Scratch<Bf16>(count(group_ * stride_));
-      extents_.resize(count(group_ / kBlockRows));
-      queries_bf16_ = Scratch<std::uint32_t>(count(plan.block_rows / kScreenQueries * group_words()));
+      widened_ = Scratch<float>(count(search.rows.buffer_size(std::max(group_, kRowItems))));
+    } else if (precision == Precision::kInt8) {
+      group_ = std::max(kBlockRows, quantized_budget(n_threads) / depth_ / kBlockRows * kBlockRows);
+      group_ = std::min(group_, round_up(plan.range_size, kScreenItems));
+      screens_.resize(count(plan.block_rows / kScreenQueries));
+      margins_.resize(count(plan.block_rows));
+      query_tiles_ = Scratch<std::int8_t>(count(plan.block_rows * depth_));
       hits_ = Scratch<simd::Hit>(count(kBlockRows * kScreenQueries + simd::kMoreHits));
+      if (search.items.bias) biases_ = Scratch<float>(count(group_));
+      if (search.is_quantized()) return;
+      tiles_ = Scratch<std::int8_t>(count(group_ * depth_));
+      extents_.resize(count(group_ / kScreenItems));
+      widened_ = Scratch<float>(count(search.rows.buffer_size(kScreenItems)));
     }
   }
 
@@ -235,8 +367,8 @@ class Scanner {
     selectors_.reset(n);
     std::fill(lost_.begin(), lost_.end(), char{0});
     switch (precision_) {
-      case Precision::kRounded:
-        return scan_rounded(n, begin, end);
+      case Precision::kInt8:
+        return scan_quantized(n, begin, end);
       case Precision::kFloat:
         return scan_floats(n, begin, end);
       case Precision::kExact:
@@ -246,18 +378,29 @@ class Scanner {
 
   /// What the scan kept for a query, in no order; nothing where its scores may leave float32.
   std::span<Key> best(Offset row) { return is_lost(row) ? std::span<Key>() : selectors_.best(row); }
+  /// What the scan left out of a query's candidates scores at most this.
+  [[nodiscard]] float bound(Offset row) const { return selectors_.threshold(row); }
   [[nodiscard]] bool is_lost(Offset row) const { return lost_[static_cast<std::size_t>(row)] != 0; }
 
  private:
   [[nodiscard]] Offset query(Offset row) const { return block_[static_cast<std::size_t>(row)]; }
-  [[nodiscard]] Offset group_words() const { return depth_ / 2 * kScreenQueries; }
+
+  /// The i-th candidate in the order of the scan.
+  [[nodiscard]] Id id(Offset i) const {
+    const bool ordered = precision_ == Precision::kInt8 && search_.is_quantized();
+    return ordered ? search_.items.quantized->order[i] : search_.candidates.id(i);
+  }
+
+  static bool can_hold(float length, const Extent& items, float error) {
+    return length * items.length + items.bias_size + error < kMostProduct;
+  }
 
   /// Bounds the errors of the scores of queries [first, last) and items of this extent.
   void bound_errors(Offset first, Offset last, const Extent& items) {
     for (Offset row = first; row < last; ++row) {
       const auto place = static_cast<std::size_t>(row);
-      errors_[place] = score_error(queries_[place], items, depth_);
-      if (!(queries_[place].length * items.length + errors_[place] < kMostProduct)) lost_[place] = 1;
+      errors_[place] = score_error(queries_[place], items, d_);
+      if (!can_hold(queries_[place].length, items, errors_[place])) lost_[place] = 1;
     }
   }
 
@@ -267,7 +410,7 @@ class Scanner {
     for (Offset row = first; row < last; ++row) {
       const auto place = static_cast<std::size_t>(row);
       const float threshold = selectors_.threshold(row), error = errors_[place];
-      const bool can = queries_[place].length * items.length + error > threshold;
+      const bool can = queries_[place].length * items.length + items.top_bias + error > threshold;
       limits_[place] = can ? threshold - error : -kNoScore;
       any = any || can;
     }
@@ -276,13 +419,18 @@ class Scanner {
 
   void offer(Offset row, float upper, Offset candidate) {
     if (!(upper > selectors_.threshold(row))) return;  // it has risen since the scores were compared
-    const Id id = search_.candidates.id(candidate);
-    if (!is_excluded(search_.exclude, query(row), id)) selectors_.offer(row, upper, id);
+    const Id item = id(candidate);
+    if (search_.is_candidate(query(row), item)) selectors_.offer(row, upper, item);
   }
 
   /// Offers what exceeds the limits in a tile of scores of rows [first, first + rows).
   void offer_tile(Offset first, Offset candidate, const float* tile, Offset rows, Offset cols) {
     std::uint32_t masks[kTileRows];
+    alignas(kCacheLine) float biased[kTileRows * kTileCols];
+    if (search_.items.bias) {
+      add_biases(candidate, tile, cols, biased);
+      tile = biased;
+    }
     if (!search_.micro.tile_above(tile, limits_.data() + first, masks)) return;
     const std::uint32_t present = ~std::uint32_t{0} >> (kTileCols - cols);
     std::uint16_t places[kTileRows * kTileCols + kUnrolled];
@@ -308,37 +456,55 @@ class Scanner {
     }
   }
 
+  void add_biases(Offset candidate, const float* tile, Offset cols, float* out) const {
+    float biases[kTileCols] = {};
+    for (Offset j = 0; j < cols; ++j) biases[j] = search_.bias_of(id(candidate + j));
+    for (Offset i = 0; i < kTileRows * kTileCols; ++i) out[i] = tile[i] + biases[i % kTileCols];
+  }
+
+  /// Adds the biases of candidates [at, at + n) to what is known of them.
+  void bound_biases(Offset at, Offset n, Extent& items) const {
+    if (!search_.items.bias || n == 0) return;
+    items.bias_size = 0;
+    items.top_bias = kNoScore;
+    for (Offset j = 0; j < n; ++j) {
+      const float bias = search_.bias_of(id(at + j));
+      items.bias_size = std::max(items.bias_size, std::fabs(bias));
+      items.top_bias = std::max(items.top_bias, bias);
+    }
+  }
+
   // Full precision.
 
   void scan_exactly(Offset n, Offset begin, Offset end) {
     for (Offset at = begin; at < end; at += kExactRows) {
       for (Offset row = 0; row < n; ++row) {
-        for (Offset i = at; i < std::min(end, at + kExactRows); ++i) {
-          offer(row, search_.score(query(row), search_.candidates.id(i)), i);
-        }
+        scorer_.set_query(query(row));
+        for (Offset i = at; i < std::min(end, at + kExactRows); ++i) offer(row, scorer_.score(id(i)), i);
       }
     }
   }
 
   // float32.
 
-  Extent length_of(const float* x) const { return {length_bound(search_.micro.dot(x, x, d_), d_), 0}; }
+  Extent length_of(const float* x) const { return {.length = length_bound(search_.micro.dot(x, x, d_), d_)}; }
+
+  /// The vector of the i-th candidate; the j-th in the buffer where it must be converted.
+  const float* vector(Offset i, Offset j) const { return search_.rows.row(id(i), widened_.get() + j * d_); }
 
   /// A query after another, for few.
   void scan_rows(Offset n, Offset begin, Offset end) {
-    constexpr Offset kItems = kTileRows * kTileCols;
-    const float* items[kItems + kTileCols];  // and the next ones, to be prefetched
+    const float* items[kRowItems + kTileCols];  // and the next ones, to be prefetched
     for (Offset row = 0; row < n; ++row) {
       queries_[static_cast<std::size_t>(row)] = length_of(search_.queries.row(query(row)));
     }
-    for (Offset at = begin; at < end; at += kItems) {
-      const Offset size = std::min(kItems, end - at);
-      for (Offset j = 0; j < kItems + kTileCols; ++j) {
-        items[j] = search_.items.row(search_.candidates.id(std::min(at + j, end - 1)));
-      }
-      float scale = search_.scale ? 0.0F : 1.0F;
-      for (Offset j = 0; j < size && search_.scale; ++j) {
-        scale = std::max(scale, std::fabs(search_.scale_of(search_.candidates.id(at + j))));
+    for (Offset at = begin; at < end; at += kRowItems) {
+      const Offset size = std::min(kRowItems, end - at), n_ahead = search_.rows.floats() != nullptr ? kTileCols : 0;
+      for (Offset j = 0; j < size + n_ahead; ++j) items[j] = vector(std::min(at + j, end - 1), j);
+      std::fill(items + size + n_ahead, items + kRowItems + kTileCols, items[size - 1]);
+      float scale = search_.items.scale ? 0.0F : 1.0F;
+      for (Offset j = 0; j < size && search_.items.scale; ++j) {
+        scale = std::max(scale, std::fabs(search_.scale_of(id(at + j))));
       }
       for (Offset row = 0; row < n; ++row) scan_row(row, at, size, items, scale);
     }
@@ -357,10 +523,10 @@ class Scanner {
       squares = longest > squares || std::isnan(longest) ? longest : squares;
     }
     std::fill(tile + round_up(size, kTileCols), tile + kTileRows * kTileCols, kNoScore);
-    if (search_.scale) {
-      for (Offset j = 0; j < size; ++j) tile[j] *= search_.scale_of(search_.candidates.id(at + j));
-    }
-    const Extent extent = {length_bound(squares, kTileCols * d_) * scale, 0};
+    for (Offset j = 0; j < size && search_.items.scale; ++j) tile[j] *= search_.scale_of(id(at + j));
+    for (Offset j = 0; j < size && search_.items.bias; ++j) tile[j] += search_.bias_of(id(at + j));
+    Extent extent = {.length = length_bound(squares, kTileCols * d_) * scale};
+    bound_biases(at, size, extent);
     bound_errors(row, row + 1, extent);
     if (!set_limits(row, row + 1, extent)) return;
     const auto place = static_cast<std::size_t>(row);
@@ -396,136 +562,157 @@ class Scanner {
 
   /// Packs candidates [at, at + n), each times its scale, and bounds their lengths.
   Extent pack_items(Offset at, Offset n) {
-    if (search_.candidates.listed()) {
-      pack_rows(search_.micro, search_.items, search_.candidates.ids(at, at + n), packed_.get());
+    if (const auto* floats = search_.rows.floats()) {
+      search_.candidates.pack(search_.micro, *floats, at, n, packed_.get());
     } else {
-      pack_rows(search_.micro, search_.items, at, at + n, packed_.get());
+      for (Offset j = 0; j < n; ++j) vector(at + j, j);
+      pack_rows(search_.micro, {widened_.get(), n, d_}, 0, n, packed_.get());
     }
     float squares = 0;
     for (Offset col = 0; col < n; col += kTileCols) {
       float* packed = packed_.get() + col * d_;
-      if (search_.scale) scale_packed(at + col, std::min(kTileCols, n - col), packed);
+      if (search_.items.scale) scale_packed(at + col, std::min(kTileCols, n - col), packed);
       squares = std::max(squares, search_.micro.longest_packed(packed, d_));
     }
-    return {length_bound(squares, d_), 0};
+    Extent extent = {.length = length_bound(squares, d_)};
+    bound_biases(at, n, extent);
+    return extent;
   }
 
   /// Multiplies n packed candidates, from `at` on, by their scales.
   void scale_packed(Offset at, Offset n, float* packed) const {
     float factors[kTileCols] = {};
-    for (Offset j = 0; j < n; ++j) factors[j] = search_.scale_of(search_.candidates.id(at + j));
+    for (Offset j = 0; j < n; ++j) factors[j] = search_.scale_of(id(at + j));
     for (Offset p = 0; p < d_; ++p) {
       for (Offset j = 0; j < kTileCols; ++j) packed[p * kTileCols + j] *= factors[j];
     }
   }
 
-  // bfloat16, on tiles.
+  // int8, on tiles.
 
-  void scan_rounded(Offset n, Offset begin, Offset end) {
-    round_queries(n);
+  void scan_quantized(Offset n, Offset begin, Offset end) {
+    quantize_queries(n);
+    std::fill(margins_.begin(), margins_.end(), 0.0F);
     for (Offset at = begin; at < end; at += group_) {
       const Offset size = std::min(group_, end - at);
-      round_items(at, size);
+      const QuantizedGroup group = quantized_items(at, size);
+      bound_scores(n, group, size);
       for (Offset row = 0; row < n; row += kScreenQueries) {
-        for (Offset block = 0; block < size; block += kBlockRows) {
-          screen_block(row, std::min(n, row + kScreenQueries), at, at - begin, block,
-                       std::min(size, block + kBlockRows));
+        for (Offset i = 0, n_items; i < size; i += n_items) {
+          // Thresholds rise fast in the beginning.
+          const Offset most = std::clamp(round_up((at - begin + i) / 2, kScreenItems), kFirstRows, kBlockRows);
+          n_items = std::min(size - i, most);
+          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items);
         }
       }
     }
   }
 
-  /// Rounds kPad rows, of which n are there; returns what they have in common.
-  Extent round(Offset n, const float* const* rows, const float* scales, Bf16* out, float* squares) const {
-    search_.micro.round_rows_bf16(rows, d_, scales, depth_, out, stride_, squares);
-    Extent extent;
-    for (Offset j = 0; j < n; ++j) {
-      extent = {std::max(extent.length, squares[j]), std::max(extent.error, squares[simd::kPad + j])};
-    }
-    return extent;
-  }
+  /// Rounded items: their numbers, what groups of them have in common, and their biases.
+  struct QuantizedGroup {
+    const std::int8_t* tiles;
+    const Extent* extents;
+    const float* biases;
+  };
 
-  void round_queries(Offset n) {
-    std::fill_n(queries_bf16_.get(), divide_up(n, kScreenQueries) * group_words(), 0U);
-    float ones[simd::kPad], squares[2 * simd::kPad];
-    std::fill_n(ones, simd::kPad, 1.0F);
-    for (Offset first = 0; first < n; first += simd::kPad) {
-      const float* rows[simd::kPad];
-      const Offset size = std::min(simd::kPad, n - first);
-      for (Offset j = 0; j < simd::kPad; ++j) rows[j] = search_.queries.row(query(first + std::min(j, size - 1)));
-      Bf16* rounded = items_bf16_.get();
-      round(size, rows, ones, rounded, squares);
-      // Word (p, j) of a tile of 16 x 16 pairs; two tiles side by side for every 32 numbers.
-      std::uint32_t* words = queries_bf16_.get() + first / kScreenQueries * group_words() + first % kScreenQueries * 16;
-      for (Offset j = 0; j < size; ++j) {
-        queries_[static_cast<std::size_t>(first + j)] = {length_bound(squares[j], depth_),
-                                                         length_bound(squares[simd::kPad + j], depth_)};
-        const Bf16* row = rounded + j * stride_;
-        for (Offset p = 0; p < depth_ / 2; ++p) {
-          words[p / 16 * 512 + p % 16 * 16 + j] = static_cast<std::uint32_t>(row[2 * p + 1]) << 16 | row[2 * p];
-        }
+  void quantize_queries(Offset n) {
+    std::fill_n(query_tiles_.get(), round_up(n, kScreenQueries) * depth_, std::int8_t{0});
+    std::vector<std::int8_t> levels(static_cast<std::size_t>(depth_ * kScreenItems));
+    for (Offset row = 0; row < n; ++row) {
+      simd::ScreenQueries& screen = screens_[static_cast<std::size_t>(row / kScreenQueries)];
+      const Offset j = row % kScreenQueries;
+      std::int8_t* tiles = query_tiles_.get() + row / kScreenQueries * kScreenQueries * depth_;
+      if (j == 0) screen = {.tiles = tiles};
+      const float* x = search_.queries.row(query(row));
+      const float one = 1;
+      float known[4];
+      search_.micro.quantize_rows(1, &x, &one, d_, depth_, levels.data(), known);
+      screen.steps[j] = known[0];
+      screen.inverses[j] = known[1];
+      screen.lengths[j] = length_bound(known[2], d_);
+      screen.errors[j] = length_bound(known[3], d_);
+      for (Offset p = 0; p < depth_; p += 4) {  // 16 rows of a tile, each four numbers of 16 queries
+        const std::int8_t* from = levels.data() + p / kQuantizedDepth * kQuantizedDepth * kScreenItems;
+        std::copy_n(from + p % kQuantizedDepth, 4,
+                    tiles + kScreenQueries * (p / kQuantizedDepth * kQuantizedDepth) + j / 16 * 1024 +
+                        p % kQuantizedDepth * 16 + j % 16 * 4);
       }
     }
   }
 
-  void round_items(Offset at, Offset n) {
-    float scales[simd::kPad], squares[2 * simd::kPad];
-    for (Offset block = 0; block < n; block += kBlockRows) {
-      Extent longest;
-      const Offset last = std::min(n, block + kBlockRows);
-      for (Offset first = block; first < last; first += simd::kPad) {
-        const float* rows[simd::kPad];
-        const Offset size = std::min(simd::kPad, last - first);
-        for (Offset j = 0; j < simd::kPad; ++j) {
-          const Id id = search_.candidates.id(at + first + std::min(j, size - 1));
-          rows[j] = search_.items.row(id);
-          scales[j] = search_.scale_of(id);
-        }
-        const Extent extent = round(size, rows, scales, items_bf16_.get() + first * stride_, squares);
-        longest = {std::max(longest.length, extent.length), std::max(longest.error, extent.error)};
+  /// Candidates [at, at + n), rounded now or before.
+  QuantizedGroup quantized_items(Offset at, Offset n) {
+    QuantizedGroup group = {tiles_.get(), extents_.data(), nullptr};
+    if (search_.is_quantized()) {
+      const QuantizedView& kept = *search_.items.quantized;
+      group.tiles = kept.tiles + at * depth_;
+      group.extents = reinterpret_cast<const Extent*>(kept.extents) + at / kScreenItems;
+    } else {
+      for (Offset first = 0; first < n; first += kScreenItems) {
+        const auto place = static_cast<std::size_t>(first / kScreenItems);
+        extents_[place] = quantize_group(
+            search_, [&](Offset j) { return id(at + first + j); }, std::min(kScreenItems, n - first), widened_.get(),
+            tiles_.get() + first * depth_);
       }
-      extents_[static_cast<std::size_t>(block / kBlockRows)] = {length_bound(longest.length, depth_),
-                                                                length_bound(longest.error, depth_)};
+    }
+    if (search_.items.bias) {
+      for (Offset j = 0; j < round_up(n, kScreenItems); ++j)
+        biases_[count(j)] = search_.bias_of(id(at + std::min(j, n - 1)));
+      group.biases = biases_.get();
+    }
+    return group;
+  }
+
+  /// Gives up the queries whose scores may leave float32. A candidate whose greatest possible score falls below the
+  /// k-th best of these by more than twice the greatest error is not among the best k.
+  void bound_scores(Offset n, const QuantizedGroup& group, Offset size) {
+    Extent longest = {};
+    for (Offset i = 0; i < divide_up(size, kScreenItems); ++i) {
+      longest.length = std::max(longest.length, group.extents[i].length);
+      longest.error = std::max(longest.error, group.extents[i].error);
+      longest.bias_size = std::max(longest.bias_size, group.extents[i].bias_size);
+    }
+    for (Offset row = 0; row < n; ++row) {
+      const simd::ScreenQueries& screen = screens_[count(row / kScreenQueries)];
+      const Extent x = {.length = screen.lengths[row % kScreenQueries], .error = screen.errors[row % kScreenQueries]};
+      const float error = score_error(x, longest, d_) + simd::kTinyScore;
+      if (!can_hold(x.length, longest, error)) lost_[count(row)] = 1;
+      margins_[count(row)] = std::max(margins_[count(row)], 2.001F * error);
+      selectors_.set_margin(row, margins_[count(row)]);
     }
   }
 
-  /// Queries [first, last) against the rounded items [begin, end), which share a bound; `seen` candidates and those
-  /// before `begin` have been scanned.
-  void screen_block(Offset first, Offset last, Offset at, Offset seen, Offset begin, Offset end) {
-    const Extent& items = extents_[static_cast<std::size_t>(begin / kBlockRows)];
-    bound_errors(first, last, items);
-    float limits[kScreenQueries];
-    std::fill_n(limits, kScreenQueries, -kNoScore);
-    for (Offset item = begin, n; item < end; item += n) {
-      if (!set_limits(first, last, items)) return;
-      std::copy_n(limits_.begin() + first, last - first, limits);
-      // Thresholds rise fast in the beginning.
-      n = std::min(end - item, std::clamp(round_up((seen + item) / 2, simd::kScreenItems), kFirstRows, kBlockRows));
-      const Offset n_hits = search_.micro.screen_bf16(
-          round_up(n, simd::kScreenItems), depth_, items_bf16_.get() + item * stride_, stride_,
-          queries_bf16_.get() + first / kScreenQueries * group_words(), limits, hits_.get());
-      for (const simd::Hit* hit = hits_.get(); hit < hits_.get() + n_hits; ++hit) {
-        const Offset row = first + hit->query;
-        if (hit->item < n) offer(row, hit->score + errors_[static_cast<std::size_t>(row)], at + item + hit->item);
-      }
+  /// Queries [first, last) against the items [item, item + n) of a group that begins with candidate `at`.
+  void screen_block(Offset first, Offset last, const QuantizedGroup& group, Offset at, Offset item, Offset n) {
+    simd::ScreenQueries& screen = screens_[count(first / kScreenQueries)];
+    std::fill(screen.thresholds, screen.thresholds + kScreenQueries, -kNoScore);
+    for (Offset row = first; row < last; ++row) {
+      if (!is_lost(row)) screen.thresholds[row - first] = selectors_.threshold(row);
+    }
+    const Offset n_hits = search_.micro.screen_int8(
+        round_up(n, kScreenItems), depth_, group.tiles + item * depth_, group.extents + item / kScreenItems,
+        group.biases == nullptr ? nullptr : group.biases + item, screen, hits_.get());
+    for (const simd::Hit* hit = hits_.get(); hit < hits_.get() + n_hits; ++hit) {
+      if (hit->item < n) offer(first + hit->query, hit->score, at + item + hit->item);
     }
   }
 
-  static constexpr Offset kDepth = 32;  // bf16 numbers that a tile holds of a row
+  static constexpr Offset kRowItems = kTileRows * kTileCols;  // items that few queries are multiplied with at a time
+  static std::size_t count(Offset n) { return static_cast<std::size_t>(n); }
 
   const Search& search_;
   Precision precision_;
-  Offset d_, depth_, stride_;
+  Offset d_, depth_;
   SelectorBlock selectors_;
+  Scorer scorer_;
   std::vector<char> lost_;
   std::span<const Offset> block_;
   Offset group_ = 0;  // items packed or rounded at a time
-  std::vector<Extent> queries_;
-  Scratch<float> packed_, edge_, rows_;
-  std::vector<float> errors_, limits_;
-  Scratch<Bf16> items_bf16_;
-  std::vector<Extent> extents_;  // of every kBlockRows of the rounded ones
-  Scratch<std::uint32_t> queries_bf16_;
+  std::vector<Extent> queries_, extents_;
+  Scratch<float> packed_, edge_, rows_, widened_, biases_;
+  std::vector<float> errors_, limits_, margins_;
+  std::vector<simd::ScreenQueries> screens_;
+  Scratch<std::int8_t> tiles_, query_tiles_;
   Scratch<simd::Hit> hits_;
 };
 
@@ -537,28 +724,38 @@ std::span<float> row_span(MatrixView<float> matrix, Offset row) {
   return {matrix.row(row), static_cast<std::size_t>(matrix.n_cols)};
 }
 
-/// Writes the ranking of a query from the candidates that a scan kept; false where a candidate that it did not keep
-/// could be among the best k.
-bool write_certified(const Search& search, Precision precision, Offset query, std::span<Key> keys, std::span<Id> ids,
-                     std::span<float> scores) {
+/// What a scan, or the scans of some ranges of the items, found for a query.
+struct Found {
+  std::span<Key> keys;  // of the candidates kept, in no order
+  float bound;          // of the scores of all others
+  bool is_lost;
+};
+
+/// Writes the ranking of a query; false where a candidate that was not kept could be among the best k.
+bool write_certified(const Search& search, Scorer& scorer, Precision precision, Offset query, Found found,
+                     std::span<Id> ids, std::span<float> scores) {
   if (precision == Precision::kExact) {
-    write_best(keys, ids, scores);
+    write_best(found.keys, ids, scores);
     return true;
   }
-  float bound = kNoScore;  // of the scores of what was not kept
+  if (found.is_lost) return false;
+  std::span<Key> keys = found.keys;
   const auto kept = static_cast<std::size_t>(search.kept(precision));
-  if (keys.size() >= kept) {
+  if (keys.size() > kept) {  // of several ranges
     select_greatest(keys, kept);
     keys = keys.first(kept);
-    bound = key_score(keys.back());
+    found.bound = std::max(found.bound, key_score(keys.back()));
   }
+  scorer.set_query(query);
   std::size_t n = 0;
-  for (const Key key : keys) {
-    const float score = search.score(query, key_id(key));
-    if (score > kNoScore) keys[n++] = make_key(score, key_id(key));
+  for (std::size_t j = 0; j < keys.size(); ++j) {
+    if (j + kAhead < keys.size()) search.rows.prefetch(key_id(keys[j + kAhead]));
+    const Id id = key_id(keys[j]);
+    const float score = scorer.score(id);
+    if (score > kNoScore) keys[n++] = make_key(score, id);
   }
   write_best(keys.first(n), ids, scores);
-  return bound == kNoScore || scores.back() > bound;
+  return found.bound == kNoScore || scores.back() > scorer.greatest(found.bound);
 }
 
 /// Ranks the queries named by `rows`; returns those whose rankings must be made in higher precision.
@@ -568,21 +765,24 @@ std::vector<Offset> rank(const Context& ctx, const Search& search, Precision pre
   const auto n = static_cast<Offset>(rows.size()), n_candidates = search.candidates.size();
   if (n == 0) return uncertain;
   std::mutex mutex;
-  const auto finish = [&](Offset query, std::span<Key> keys, bool is_lost) {
-    if (!is_lost && write_certified(search, precision, query, keys, row_span(ids, query), row_span(scores, query))) {
+  std::vector<std::unique_ptr<Scorer>> scorers(static_cast<std::size_t>(ctx.n_threads));
+  const auto finish = [&](Offset query, const Found& found, int worker) {
+    auto& scorer = scorers[static_cast<std::size_t>(worker)];
+    if (!scorer) scorer = std::make_unique<Scorer>(search);
+    if (write_certified(search, *scorer, precision, query, found, row_span(ids, query), row_span(scores, query)))
       return;
-    }
     const std::lock_guard lock(mutex);
     uncertain.push_back(query);
   };
   const Plan plan = make_plan(ctx.n_threads, search, precision, n);
   const Offset kept = plan.n_ranges == 1 ? 0 : std::min(search.kept(precision), plan.range_size);
   const Scratch<Key> pieces(static_cast<std::size_t>(n * plan.n_ranges * kept));
+  const Scratch<float> bounds(static_cast<std::size_t>(plan.n_ranges == 1 ? 0 : n * plan.n_ranges));
   std::vector<std::atomic<bool>> lost(static_cast<std::size_t>(plan.n_ranges == 1 ? 0 : n));
   std::vector<std::unique_ptr<Scanner>> scanners(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, plan.n_blocks * plan.n_ranges, 1, [&](Offset task, Offset, int worker) {
     auto& scanner = scanners[static_cast<std::size_t>(worker)];
-    if (!scanner) scanner = std::make_unique<Scanner>(search, precision, plan);
+    if (!scanner) scanner = std::make_unique<Scanner>(ctx.n_threads, search, precision, plan);
     const Offset first = task / plan.n_ranges * plan.block_rows, last = std::min(n, first + plan.block_rows);
     const Offset range = task % plan.n_ranges, begin = range * plan.range_size;
     scanner->scan(rows.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first)), begin,
@@ -590,25 +790,55 @@ std::vector<Offset> rank(const Context& ctx, const Search& search, Precision pre
     for (Offset row = first; row < last; ++row) {
       const bool is_lost = scanner->is_lost(row - first);
       const std::span<Key> keys = scanner->best(row - first);
+      const float bound = scanner->bound(row - first);
       if (plan.n_ranges == 1) {
-        finish(rows[static_cast<std::size_t>(row)], keys, is_lost);
+        finish(rows[static_cast<std::size_t>(row)], {keys, bound, is_lost}, worker);
       } else {
         Key* piece = pieces.get() + (row * plan.n_ranges + range) * kept;
         std::fill(std::copy(keys.begin(), keys.end(), piece), piece + kept, kEmptyKey);
+        bounds.get()[row * plan.n_ranges + range] = bound;
         if (is_lost) lost[static_cast<std::size_t>(row)] = true;
       }
     }
   });
   if (plan.n_ranges == 1) return uncertain;
-  parallel_for(ctx, n, std::max<Offset>(1, kTaskPairs / (plan.n_ranges * kept)), [&](Offset begin, Offset end, int) {
+  const Offset grain = std::max<Offset>(1, kTaskPairs / (plan.n_ranges * kept));
+  parallel_for(ctx, n, grain, [&](Offset begin, Offset end, int worker) {
     for (Offset row = begin; row < end; ++row) {
       Key* first = pieces.get() + row * plan.n_ranges * kept;
+      const float* bound = bounds.get() + row * plan.n_ranges;
       const auto place = static_cast<std::size_t>(row);
       Key* last = std::remove(first, first + plan.n_ranges * kept, kEmptyKey);
-      finish(rows[place], {first, last}, lost[place]);
+      finish(rows[place], {{first, last}, *std::max_element(bound, bound + plan.n_ranges), lost[place]}, worker);
     }
   });
   return uncertain;
+}
+
+/// Ranks each query's own candidates, and of those the ones that are allowed.
+void rank_own(const Context& ctx, const Search& search, const CsrView<const float>& own, const IdList& allow,
+              MatrixView<Id> ids, MatrixView<float> scores) {
+  Offset longest = 0;
+  for (Offset query = 0; query < own.n_rows; ++query) longest = std::max(longest, own.row_size(query));
+  const Offset cost = std::max<Offset>(1, own.nnz() * search.queries.n_cols / std::max<Offset>(1, own.n_rows));
+  parallel_for(ctx, own.n_rows, std::max<Offset>(1, kTaskPairs / cost), [&](Offset begin, Offset end, int) {
+    SelectorBlock best(1, search.k, longest);
+    Scorer scorer(search);
+    for (Offset query = begin; query < end; ++query) {
+      best.reset(1);
+      scorer.set_query(query);
+      const std::span<const Id> candidates = own.row_indices(query);
+      for (std::size_t j = 0; j < candidates.size(); ++j) {
+        if (j + kAhead < candidates.size()) search.rows.prefetch(candidates[j + kAhead]);
+        const Id id = candidates[j];
+        if (allow && !std::binary_search(allow->begin(), allow->end(), id)) continue;
+        if (!search.is_candidate(query, id)) continue;
+        const float score = scorer.score(id);
+        if (score > best.threshold(0)) best.offer(0, score, id);
+      }
+      write_best(best.best(0), row_span(ids, query), row_span(scores, query));
+    }
+  });
 }
 
 /// The ranking of a query without any direction: every candidate scores 0.
@@ -616,7 +846,7 @@ void write_first(const Search& search, Offset query, std::span<Id> ids, std::spa
   std::size_t n = 0;
   for (Offset i = 0; i < search.candidates.size() && n < ids.size(); ++i) {
     const Id id = search.candidates.id(i);
-    if (is_excluded(search.exclude, query, id)) continue;
+    if (!search.is_candidate(query, id)) continue;
     ids[n] = id;
     scores[n++] = 0;
   }
@@ -626,48 +856,92 @@ void write_first(const Search& search, Offset query, std::span<Id> ids, std::spa
 
 /// The precision that a search for n queries begins with.
 Precision first_precision(const Context& ctx, const Search& search, Offset n) {
-  const Offset n_candidates = search.candidates.size();
-  if (search.queries.n_cols == 0 || 4 * search.k >= n_candidates) return Precision::kExact;
-  const Offset bytes = SelectorBlock::bytes_each(search.kept(Precision::kRounded), n_candidates);
+  const Offset n_candidates = search.candidates.size(), d = search.queries.n_cols;
+  if (d == 0 || 4 * search.k >= n_candidates) return Precision::kExact;
+  const Offset bytes = SelectorBlock::bytes_each(search.kept(Precision::kInt8), n_candidates);
   // Rounding the items must be made up for by the queries, and the candidates that it keeps by the products it saves.
-  const bool pays = n >= kFewRounded && n_candidates * search.queries.n_cols >= kRoundedGain * (32 + search.k);
-  const bool fits = kScreenQueries * bytes <= kSelectorBytes / ctx.n_threads;
-  return ctx.micro->has_bf16_tiles && pays && fits ? Precision::kRounded : Precision::kFloat;
+  const bool pays =
+      (search.is_quantized() || n >= kFewQuantized) && n_candidates * d >= kQuantizedGain * (32 + search.k);
+  const bool fits = d <= kDeepest && kScreenQueries * bytes <= kSelectorBytes / ctx.n_threads;
+  return ctx.micro->screen_int8 != nullptr && pays && fits ? Precision::kInt8 : Precision::kFloat;
+}
+
+void check_items(std::string_view kernel, const ItemsView& items) {
+  const auto size = [](std::span<const float> values) { return static_cast<Offset>(values.size()); };
+  if (items.scale) check_equal(kernel, "scale", size(*items.scale), "entries", "items", items.n_rows(), "rows");
+  if (items.bias) check_equal(kernel, "bias", size(*items.bias), "entries", "items", items.n_rows(), "rows");
 }
 
 }  // namespace
 
-void topk(const Context& ctx, MatrixView<const float> queries, MatrixView<const float> items,
-          std::optional<std::span<const float>> scale, std::optional<CsrView<const float>> exclude,
-          std::optional<std::span<const Id>> allow, std::optional<std::span<const Id>> deny, MatrixView<Id> ids,
-          MatrixView<float> scores) {
+void quantize_items(const Context& ctx, const ItemsView& items, std::span<const Id> order, std::span<const Id> groups,
+                    MatrixView<std::int8_t> tiles, MatrixView<float> extents) {
+  constexpr const char* kName = "quantize_items";
+  const Offset m = items.n_rows(), d = items.n_cols(), n_groups = quantized_groups(m);
+  check_items(kName, items);
+  check_ids(kName, "groups", groups, n_groups);
+  check_equal(kName, "order", static_cast<Offset>(order.size()), "entries", "items", m, "rows");
+  check_equal(kName, "tiles", tiles.n_rows, "rows", "items", n_groups, "groups");
+  check_equal(kName, "tiles", tiles.n_cols, "columns", "a group", quantized_bytes(d), "bytes");
+  check_equal(kName, "extents", extents.n_rows, "rows", "items", n_groups, "groups");
+  check_equal(kName, "extents", extents.n_cols, "columns", "an extent", kExtentFloats, "numbers");
+  if (ctx.micro->quantize_rows == nullptr) throw std::domain_error("quantize_items: this machine has no tile unit");
+  for (const Id id : order) check_that(0 <= id && id < m, kName, "order must be inside [0, " + std::to_string(m) + ")");
+  const Candidates everything(m, {}, {});
+  const Search search = {*ctx.micro, {nullptr, 0, d}, items, ItemRows(*ctx.micro, items), Score::kInnerProduct,
+                         {},         everything,      1};
+  const auto grain = std::max<Offset>(1, kTaskPairs / (kScreenItems * std::max<Offset>(1, d)));
+  parallel_for(ctx, static_cast<Offset>(groups.size()), grain, [&](Offset begin, Offset end, int) {
+    const Scratch<float> buffer(static_cast<std::size_t>(search.rows.buffer_size(kScreenItems)));
+    for (Offset i = begin; i < end; ++i) {
+      const Offset group = groups[static_cast<std::size_t>(i)], first = group * kScreenItems;
+      const Extent extent = quantize_group(
+          search, [&](Offset j) { return order[static_cast<std::size_t>(first + j)]; },
+          std::min(kScreenItems, m - first), buffer.get(), tiles.row(group));
+      std::memcpy(extents.row(group), &extent, sizeof extent);
+    }
+  });
+}
+
+void topk(const Context& ctx, MatrixView<const float> queries, const ItemsView& items, Score score,
+          std::optional<CsrView<const float>> exclude, std::optional<CsrView<const float>> candidates,
+          std::optional<std::span<const Id>> allow, std::optional<std::span<const std::uint8_t>> deny,
+          MatrixView<Id> ids, MatrixView<float> scores) {
   constexpr const char* kName = "topk";
-  check_equal(kName, "queries", queries.n_cols, "columns", "items", items.n_cols, "columns");
-  if (scale) check_equal(kName, "scale", static_cast<Offset>(scale->size()), "entries", "items", items.n_rows, "rows");
-  check_arguments(kName, "queries", queries.n_rows, items.n_rows, exclude, allow, deny, ids, scores);
-  const Candidates candidates(items.n_rows, allow, deny);
-  const Search search = {*ctx.micro, queries, items, scale, exclude, candidates, ids.n_cols};
+  const Offset m = items.n_rows();
+  check_equal(kName, "queries", queries.n_cols, "columns", "items", items.n_cols(), "columns");
+  check_items(kName, items);
+  check_arguments(kName, "queries", queries.n_rows, m, exclude, allow, deny, ids, scores);
+  check_that(score == Score::kInnerProduct || items.bias, kName, "distances need a bias for each item");
+  const Candidates everyones(m, allow, deny);
+  const Search search = {*ctx.micro, queries, items,     ItemRows(*ctx.micro, items),
+                         score,      exclude, everyones, ids.n_cols};
+  if (candidates) {
+    check_equal(kName, "candidates", candidates->n_rows, "rows", "queries", queries.n_rows, "rows");
+    check_equal(kName, "candidates", candidates->n_cols, "columns", "the catalogue", m, "items");
+    return rank_own(ctx, search, *candidates, allow, ids, scores);
+  }
   for (Offset first = 0; first < queries.n_rows; first += kMostQueries) {
     const Offset last = std::min(queries.n_rows, first + kMostQueries);
     std::vector<Offset> rows;
     for (Offset query = first; query < last; ++query) {
       const float* x = queries.row(query);
-      if (std::any_of(x, x + queries.n_cols, [](float value) { return value != 0; })) {
+      if (items.bias || std::any_of(x, x + queries.n_cols, [](float value) { return value != 0; })) {
         rows.push_back(query);
       } else {
         write_first(search, query, row_span(ids, query), row_span(scores, query));
       }
     }
     const Precision precision = first_precision(ctx, search, last - first);
-    if (precision == Precision::kRounded) rows = rank(ctx, search, Precision::kRounded, rows, ids, scores);
+    if (precision == Precision::kInt8) rows = rank(ctx, search, Precision::kInt8, rows, ids, scores);
     if (precision != Precision::kExact) rows = rank(ctx, search, Precision::kFloat, rows, ids, scores);
     rank(ctx, search, Precision::kExact, rows, ids, scores);
   }
 }
 
 void topk_scores(const Context& ctx, MatrixView<const float> all_scores, std::optional<CsrView<const float>> exclude,
-                 std::optional<std::span<const Id>> allow, std::optional<std::span<const Id>> deny, MatrixView<Id> ids,
-                 MatrixView<float> scores) {
+                 std::optional<std::span<const Id>> allow, std::optional<std::span<const std::uint8_t>> deny,
+                 MatrixView<Id> ids, MatrixView<float> scores) {
   const Offset m = all_scores.n_cols, k = ids.n_cols;
   check_arguments("topk_scores", "all_scores", all_scores.n_rows, m, exclude, allow, deny, ids, scores);
   const Candidates candidates(m, allow, deny);
@@ -678,7 +952,9 @@ void topk_scores(const Context& ctx, MatrixView<const float> all_scores, std::op
                    const float* given = all_scores.row(row);
                    best.reset(1);
                    const auto offer = [&](Id id) {
-                     if (given[id] > best.threshold(0) && !is_excluded(exclude, row, id)) best.offer(0, given[id], id);
+                     if (!(given[id] > best.threshold(0)) || candidates.is_denied(id) || is_excluded(exclude, row, id))
+                       return;
+                     best.offer(0, given[id], id);
                    };
                    Offset i = 0;
                    // A run of consecutive scores is a tile whose rows have one threshold.

@@ -45,18 +45,38 @@ def top_k(
     return ids, best
 
 
-def inner_products(
-    queries: npt.NDArray[np.float32], items: npt.NDArray[np.float32], scale: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float32]:
-    """Scores of every pair: float64 sums of every eighth product, added in a fixed order, rounded to float32."""
-    x, y = queries.astype(np.float32).astype(np.float64), items.astype(np.float32).astype(np.float64)
+def _products(x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Inner products of all rows: float64 sums of every eighth product, added in a fixed order."""
+    x, y = x.astype(np.float32).astype(np.float64), y.astype(np.float32).astype(np.float64)
     sums = np.zeros((8, len(x), len(y)))
     for p in range(x.shape[1]):
         sums[p % 8] += np.multiply.outer(x[:, p], y[:, p])
     a, b, c, d, e, f, g, h = sums
-    total = ((a + e) + (c + g)) + ((b + f) + (d + h))
+    return ((a + e) + (c + g)) + ((b + f) + (d + h))
+
+
+def inner_products(
+    queries: npt.NDArray[np.float32],
+    items: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32] | None = None,
+    bias: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Scores of every pair, rounded to float32."""
+    total = _products(queries, items)
+    total = total if scale is None else total * scale.astype(np.float64)
+    total = total if bias is None else total + bias.astype(np.float64)
     with np.errstate(over="ignore"):
-        return (total if scale is None else total * scale.astype(np.float64)).astype(np.float32)
+        return total.astype(np.float32)
+
+
+def negated_distances(
+    queries: npt.NDArray[np.float32], items: npt.NDArray[np.float32], scale: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Minus the distance of every pair, rounded to float32."""
+    own = [np.array([_products(row[None], row[None])[0, 0] for row in rows]) for rows in (queries, items)]
+    by = np.ones(len(items)) if scale is None else scale.astype(np.float64)
+    squares = own[0][:, None] - 2 * (by * _products(queries, items)) + by * by * own[1]
+    return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
 
 
 def gramian(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

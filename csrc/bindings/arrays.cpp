@@ -1,6 +1,7 @@
 #include "arrays.hpp"
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 namespace likewise::bindings {
@@ -47,6 +48,61 @@ CsrArrays::CsrArrays(py::array indptr, py::array indices, py::array values, Offs
            array_data<const float>(values_)};
   const py::gil_scoped_release release;
   check_csr(view_, indices_.size());
+}
+
+namespace {
+
+template <class T>
+MatrixView<const T> as_matrix(const py::array& object) {
+  const py::array array = as_array<const T>(object, 2);
+  return {array_data<const T>(array), array.shape(0), array.shape(1)};
+}
+
+std::optional<std::span<const float>> as_floats(const py::object& object) {
+  if (object.is_none()) return std::nullopt;
+  const py::array array = as_array<const float>(object, 1);
+  return std::span(array_data<const float>(array), static_cast<std::size_t>(array.size()));
+}
+
+void check_quantized(const py::array& tiles, const py::array& extents, const py::array& order, Offset m, Offset d) {
+  const Offset n_groups = cpu::quantized_groups(m);
+  if (tiles.shape(0) < n_groups || tiles.shape(1) != cpu::quantized_bytes(d) || extents.shape(0) < n_groups ||
+      extents.shape(1) != cpu::kExtentFloats || order.size() != m) {
+    throw py::value_error("Items: the quantized copy is not of " + std::to_string(m) + " items of length " +
+                          std::to_string(d));
+  }
+  const auto* ids = array_data<const Id>(order);
+  for (Offset i = 0; i < m; ++i) {
+    if (ids[i] < 0 || ids[i] >= m) {
+      throw py::value_error("Items: order must be inside [0, " + std::to_string(m) + "), got " +
+                            std::to_string(ids[i]));
+    }
+  }
+}
+
+}  // namespace
+
+ItemArrays::ItemArrays(py::array vectors, py::object scale, py::object bias, py::object quantized)
+    : vectors_(std::move(vectors)),
+      scale_(std::move(scale)),
+      bias_(std::move(bias)),
+      quantized_(std::move(quantized)),
+      view_{.scale = as_floats(scale_), .bias = as_floats(bias_)} {
+  if (py::isinstance<py::array_t<Bf16>>(vectors_)) {
+    view_.vectors = as_matrix<Bf16>(vectors_);
+  } else if (py::isinstance<py::array_t<std::int8_t>>(vectors_)) {
+    view_.vectors = as_matrix<std::int8_t>(vectors_);
+  } else {
+    view_.vectors = as_matrix<float>(vectors_);
+  }
+  if (quantized_.is_none()) return;
+  const auto [tiles, extents, order] = quantized_.cast<std::tuple<py::array, py::array, py::array>>();
+  as_array<const std::int8_t>(tiles, 2);
+  as_array<const float>(extents, 2);
+  as_array<const Id>(order, 1);
+  check_quantized(tiles, extents, order, view_.n_rows(), view_.n_cols());
+  view_.quantized = {array_data<const std::int8_t>(tiles), array_data<const float>(extents),
+                     array_data<const Id>(order)};
 }
 
 }  // namespace likewise::bindings

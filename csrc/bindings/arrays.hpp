@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "../context.hpp"
+#include "../topk.hpp"
 #include "../types.hpp"
 
 namespace likewise::bindings {
@@ -29,6 +30,20 @@ class CsrArrays {
  private:
   py::array indptr_, indices_, values_;
   CsrView<const float> view_;
+};
+
+/// Owns references to the arrays of item vectors, whose sizes and ids were checked.
+class ItemArrays {
+ public:
+  /// `quantized` is None or the tuple (tiles, extents, order) that `quantize_items` has written.
+  ItemArrays(py::array vectors, py::object scale, py::object bias, py::object quantized);
+
+  [[nodiscard]] const cpu::ItemsView& view() const { return view_; }
+
+ private:
+  py::array vectors_;
+  py::object scale_, bias_, quantized_;
+  cpu::ItemsView view_;
 };
 
 /// `object` as an array of T with `n_dims` dimensions, C-contiguous, aligned, and writable unless T is const.
@@ -94,6 +109,17 @@ struct type_caster<likewise::CsrView<const float>> {
   bool load(handle source, bool) {
     if (!isinstance<likewise::bindings::CsrArrays>(source)) return false;
     value = source.cast<const likewise::bindings::CsrArrays&>().view();
+    return true;
+  }
+};
+
+template <>
+struct type_caster<likewise::cpu::ItemsView> {
+  PYBIND11_TYPE_CASTER(likewise::cpu::ItemsView, const_name("likewise._core.Items"));
+
+  bool load(handle source, bool) {
+    if (!isinstance<likewise::bindings::ItemArrays>(source)) return false;
+    value = source.cast<const likewise::bindings::ItemArrays&>().view();
     return true;
   }
 };

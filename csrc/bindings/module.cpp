@@ -22,7 +22,8 @@ PYBIND11_MODULE(_core, m) {
            }),
            arg("n_threads") = 1, arg("simd") = "auto")
       .def_readonly("n_threads", &Context::n_threads)
-      .def_property_readonly("simd", [](const Context& ctx) { return ctx.micro->name; });
+      .def_property_readonly("simd", [](const Context& ctx) { return ctx.micro->name; })
+      .def_property_readonly("has_tiles", [](const Context& ctx) { return ctx.micro->has_bf16_tiles; });
 
   py::class_<CsrArrays>(m, "CSR", "Checked compressed sparse rows, sharing the arrays' memory.")
       .def(py::init<py::array, py::array, py::array, Offset>(), arg("indptr"), arg("indices"), arg("values"),
@@ -30,6 +31,13 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("shape",
                              [](const CsrArrays& csr) { return py::make_tuple(csr.view().n_rows, csr.view().n_cols); })
       .def_property_readonly("nnz", [](const CsrArrays& csr) { return csr.view().nnz(); });
+
+  py::class_<ItemArrays>(m, "Items", "Checked item vectors of a search, sharing the arrays' memory.")
+      .def(py::init<py::array, py::object, py::object, py::object>(), arg("vectors"), arg("scale") = py::none(),
+           arg("bias") = py::none(), arg("quantized") = py::none())
+      .def_property_readonly("shape", [](const ItemArrays& items) {
+        return py::make_tuple(items.view().n_rows(), items.view().n_cols());
+      });
 
   m.def("available_simd", &simd::available, "Instruction sets of this build that run here, slowest first.");
   m.def("philox4x32", &philox4x32, arg("counter"), arg("key"));

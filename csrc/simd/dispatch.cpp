@@ -69,9 +69,10 @@ bool runs_avx512() {
 #ifdef LIKEWISE_AMX
 /// Linux hands out the tile registers on request, once a process; a kernel or a sandbox may refuse.
 bool runs_amx() {
-  constexpr std::uint32_t kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
+  constexpr std::uint32_t kAmxBf16 = 1U << 22, kAmxTile = 1U << 24, kAmxInt8 = 1U << 25;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return runs_avx512() && has_bits(saved_state(), kTileState) && has_bits(cpuid(7).edx, kAmxBf16 | kAmxTile) &&
+  return runs_avx512() && has_bits(saved_state(), kTileState) &&
+         has_bits(cpuid(7).edx, kAmxBf16 | kAmxTile | kAmxInt8) &&
          syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif

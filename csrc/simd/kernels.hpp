@@ -8,11 +8,34 @@ namespace likewise::simd {
 
 enum class TileUpdate { kSet, kAdd, kSubtract };
 
-/// A score that a screening pass has found above its query's threshold.
+/// A pair that a screening pass could not rule out, and an upper bound of its score.
 struct Hit {
   std::int32_t item, query;
   float score;
 };
+
+inline constexpr std::int64_t kScreenItems = 32;
+inline constexpr std::int64_t kScreenQueries = 32;
+inline constexpr std::int64_t kMoreHits = 8;
+
+/// What kScreenItems quantized items have in common: the step and its reciprocal, the greatest length of an item and
+/// of what rounding took from one, the greatest absolute bias and the greatest bias.
+struct Extent {
+  float step = 0, inverse = 1, length = 0, error = 0, bias_size = 0, top_bias = 0;
+};
+
+/// kScreenQueries quantized queries: each one's step and its reciprocal, length and error as in an extent, and the
+/// threshold of its scores. `tiles` has 64 of the depth after another, of them four numbers of 16 queries after
+/// another, and of these the first half of the queries before the second.
+struct alignas(64) ScreenQueries {
+  float steps[kScreenQueries] = {}, inverses[kScreenQueries] = {}, lengths[kScreenQueries] = {};
+  float errors[kScreenQueries] = {}, thresholds[kScreenQueries] = {};
+  const std::int8_t* tiles = nullptr;
+};
+
+/// By how much a score of quantized vectors can be off (Cauchy and Schwarz): `kScoreSlack` is for rounding in float32,
+/// `kTinyScore` for numbers too small for it.
+inline constexpr float kScoreSlack = 1.5e-6F, kTinyScore = 1e-32F;
 
 /// Micro-kernels of one instruction set. `d` is a length in floats. Where a comment says "padded", d is a multiple of
 /// kPad, the arrays are 64-byte aligned and the padding is zero. Every sum is taken in one fixed order.
@@ -87,22 +110,22 @@ struct MicroKernels {
   /// bit is set. NaN is above nothing. Any alignment.
   bool (*tile_above)(const float* tile, const float* thresholds, std::uint32_t* masks);
 
-  /// out + j * stride <- scales[j] rows[j] of length d, rounded to nearest bf16 (subnormal numbers to zero), and zeros
-  /// up to `width`, for kPad rows; squares[j] and [kPad + j] are the squared lengths of scales[j] rows[j] and of what
-  /// was rounded off. Any length and alignment. Null without AMX.
-  void (*round_rows_bf16)(const float* const* rows, std::int64_t d, const float* scales, std::int64_t width,
-                          std::uint16_t* out, std::int64_t stride, float* squares);
-  /// Products of n rows of bf16 `items`, `row` apart, with kScreenQueries queries, packed for every 32 of the `depth`
-  /// (a multiple of 32) as two tiles of 16 x 16 pairs. Writes those above the thresholds of their queries, in no
-  /// order, and returns their number; n a multiple of kScreenItems, hits hold n * kScreenQueries + kMoreHits. Null
-  /// without AMX.
-  std::int64_t (*screen_bf16)(std::int64_t n, std::int64_t depth, const std::uint16_t* items, std::int64_t row,
-                              const std::uint32_t* queries, const float* thresholds, Hit* hits);
+  /// Rounds n <= kScreenItems rows of length d, times their scales, to whole multiples -127..127 of one step, and
+  /// writes `extent`: the step and its reciprocal (0 and 1 where the rows are as good as zero), the greatest square of
+  /// a length and of what was rounded off. Item j's numbers [p, p + 64) go to out + kScreenItems p + 64 j, zeros up to
+  /// `depth`, a multiple of 64. Any length and alignment. Null without AMX.
+  void (*quantize_rows)(std::int64_t n, const float* const* rows, const float* scales, std::int64_t d,
+                        std::int64_t depth, std::int8_t* out, float* extent);
+  /// Finds pairs of n items, a multiple of kScreenItems, and the queries whose scores may exceed the queries'
+  /// thresholds, by products of quantized rows. Item i has the extent i / kScreenItems and, where `biases` are given,
+  /// a bias that is added to its scores. Writes the pairs with upper bounds of their scores, in no order, and returns
+  /// their number; hits hold n * kScreenQueries + kMoreHits. Null without AMX.
+  std::int64_t (*screen_int8)(std::int64_t n, std::int64_t depth, const std::int8_t* items, const Extent* extents,
+                              const float* biases, const ScreenQueries& queries, Hit* hits);
+  /// out <- x as float32; any length.
+  void (*widen_bf16)(const std::uint16_t* x, std::int64_t n, float* out);
+  void (*widen_int8)(const std::int8_t* x, std::int64_t n, float* out);
 };
-
-inline constexpr std::int64_t kScreenItems = 32;
-inline constexpr std::int64_t kScreenQueries = 32;
-inline constexpr std::int64_t kMoreHits = 8;
 
 inline constexpr std::int64_t kPad = 16;
 inline constexpr std::int64_t kTileRows = 8;

@@ -467,6 +467,14 @@ struct Micro {
     return any != 0;
   }
 
+  static void widen_bf16(const std::uint16_t* x, Size n, float* out) {
+    for (Size i = 0; i < n; ++i) out[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(x[i]) << 16);
+  }
+
+  static void widen_int8(const std::int8_t* x, Size n, float* out) {
+    for (Size i = 0; i < n; ++i) out[i] = static_cast<float>(x[i]);
+  }
+
   static constexpr MicroKernels table(const char* name) {
     return {
         .name = name,
@@ -493,8 +501,10 @@ struct Micro {
         .dot_rows = dot_rows,
         .longest_packed = longest_packed,
         .tile_above = tile_above,
-        .round_rows_bf16 = nullptr,
-        .screen_bf16 = nullptr,
+        .quantize_rows = nullptr,
+        .screen_int8 = nullptr,
+        .widen_bf16 = widen_bf16,
+        .widen_int8 = widen_int8,
     };
   }
 };

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "CudaBackend",
+    "as_host",
     "available_cpus",
     "check_device",
     "cuda_status",
     "get_backend",
+    "is_bfloat16",
     "resolve_n_jobs",
     "simd_in_use",
 ]
@@ -122,17 +124,25 @@ class Backend:
         The extension module with the kernels.
     context : Context
         First argument of every kernel: threads and instruction set.
+    has_tiles : bool
+        Whether searches gain by vectors that `quantize_items` has rounded.
     """
 
     name = "cpu"
+    has_tiles = False
 
     def __init__(self, n_threads: int, simd: str | None = None) -> None:
         self.kernels: Any = _core
         self.context: Any = _core.Context(n_threads=n_threads, simd=simd or simd_in_use())
+        self.has_tiles = bool(self.context.has_tiles)
 
     def csr(self, matrix: CSR) -> Any:
         """`matrix` as the kernels take it, sharing its memory; offsets and ids are checked here."""
         return _core.CSR(matrix.indptr, matrix.indices, matrix.values, matrix.n_cols)
+
+    def items(self, vectors: Any, scale: Any = None, bias: Any = None, quantized: Any = None) -> Any:
+        """Arrays of this device as the item vectors of a search, sharing their memory; sizes are checked here."""
+        return self.kernels.Items(vectors, scale, bias, quantized)
 
     def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Any:
         """An uninitialized C-contiguous array on a 64-byte boundary."""
@@ -242,6 +252,29 @@ class CudaBackend(Backend):
         """Eigenvalues (ascending) and eigenvectors (columns), from the host, as on the CPU: the matrix is small."""
         values, vectors = super().eigh(self.to_numpy(matrix))
         return self.asarray(values, np.float64), self.asarray(vectors, np.float64)
+
+
+def is_bfloat16(array: Any) -> bool:
+    """Whether `array` is a torch tensor, or another one, of bfloat16."""
+    return str(getattr(array, "dtype", "")).rpartition(".")[2] == "bfloat16"
+
+
+def as_host(array: Any) -> NDArray[Any]:
+    """An array-like, a torch tensor or a cupy array as a NumPy array; of bfloat16 the bits, as uint16.
+
+    What is on the host already is not copied.
+    """
+    if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch
+        tensor = array.detach().cpu()
+        if is_bfloat16(tensor):
+            view = getattr(importlib.import_module(type(tensor).__module__.partition(".")[0]), "int16")
+            return np.asarray(tensor.contiguous().view(view).numpy()).view(np.uint16)
+        return np.asarray(tensor.numpy())
+    if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):  # cupy
+        array = array.get()
+    if is_bfloat16(array):  # ml_dtypes
+        return np.asarray(array).view(np.uint16)
+    return np.asarray(array)
 
 
 def _host_normal(rng: np.random.Generator, out: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

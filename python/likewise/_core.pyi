@@ -9,12 +9,16 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 UInt16 = NDArray[np.uint16]
+UInt8 = NDArray[np.uint8]
+Int8 = NDArray[np.int8]
 
 class Context:
     def __init__(self, n_threads: int = 1, simd: str = "auto") -> None: ...
     n_threads: Final[int]
     @property
     def simd(self) -> str: ...
+    @property
+    def has_tiles(self) -> bool: ...
 
 class CSR:
     def __init__(self, indptr: NDArray[np.int64], indices: Int32, values: Float32, n_cols: int) -> None: ...
@@ -22,6 +26,17 @@ class CSR:
     def shape(self) -> tuple[int, int]: ...
     @property
     def nnz(self) -> int: ...
+
+class Items:
+    def __init__(
+        self,
+        vectors: Float32 | UInt16 | Int8,
+        scale: Float32 | None = None,
+        bias: Float32 | None = None,
+        quantized: tuple[Int8, Float32, Int32] | None = None,
+    ) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
 
 class AlsObjective:
     def __init__(
@@ -61,14 +76,23 @@ def als_loss(
     gramian_y: Float64,
     objective: AlsObjective,
 ) -> float: ...
+
+class Score:
+    inner_product: Score
+    distance: Score
+
+def quantized_groups(m: int) -> int: ...
+def quantized_bytes(d: int) -> int: ...
+def quantize_items(ctx: Context, items: Items, order: Int32, groups: Int32, tiles: Int8, extents: Float32) -> None: ...
 def topk(
     ctx: Context,
     queries: Float32,
-    items: Float32,
-    scale: Float32 | None,
+    items: Items,
+    score: Score,
     exclude: CSR | None,
+    candidates: CSR | None,
     allow: Int32 | None,
-    deny: Int32 | None,
+    deny: UInt8 | None,
     ids: Int32,
     scores: Float32,
 ) -> None: ...
@@ -77,7 +101,7 @@ def topk_scores(
     all_scores: Float32,
     exclude: CSR | None,
     allow: Int32 | None,
-    deny: Int32 | None,
+    deny: UInt8 | None,
     ids: Int32,
     scores: Float32,
 ) -> None: ...

@@ -270,81 +270,115 @@ void test_retrieval(const MicroKernels& micro, std::int64_t d) {
   expect(above, named(micro, "tile_above"));
 }
 
-void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
-  const std::int64_t depth = (d + 31) / 32 * 32, stride = depth + 32, n_queries = simd::kScreenQueries;
-  const Values items(n * (d + 1), 25), queries(n_queries * (d + 1), 26), scales(n, 27);
-  const Scratch<std::uint16_t> rounded(static_cast<std::size_t>(n * stride));
-  const Scratch<std::uint32_t> packed(static_cast<std::size_t>(n_queries * depth / 2));
-  const auto as_float = [](std::uint16_t bits) {
-    const std::uint32_t word = static_cast<std::uint32_t>(bits) << 16;
-    float value = 0;
-    std::memcpy(&value, &word, sizeof value);
-    return value;
-  };
-  bool rounds = true;
-  float squares[2 * kPad];
-  for (std::int64_t first = 0; first < n; first += kPad) {
-    std::vector<const float*> rows;
-    for (std::int64_t j = 0; j < kPad; ++j) rows.push_back(items.get() + (first + j) * (d + 1));
-    micro.round_rows_bf16(rows.data(), d, scales.get() + first, depth, rounded.get() + first * stride, stride, squares);
-    for (std::int64_t j = 0; j < kPad; ++j) {
-      double length = 0, error = 0;
-      for (std::int64_t i = 0; i < depth; ++i) {
-        const float exact = i < d ? scales[first + j] * rows[static_cast<std::size_t>(j)][i] : 0;
-        const float near = as_float(rounded[static_cast<std::size_t>((first + j) * stride + i)]);
-        rounds = rounds && is_close(near, exact, std::abs(exact), 0x1p-8);
-        length += static_cast<double>(exact) * exact;
-        error += (static_cast<double>(exact) - near) * (static_cast<double>(exact) - near);
-      }
-      rounds = rounds && is_close(squares[j], length, length, 1e-5) && is_close(squares[kPad + j], error, error, 1e-4);
-    }
-  }
-  expect(rounds, named(micro, "round_rows_bf16", n, d));
+/// The number (j, p) of quantized rows.
+std::int8_t level(const std::int8_t* tiles, std::int64_t j, std::int64_t p) {
+  return tiles[p / 64 * 64 * simd::kScreenItems + j * 64 + p % 64];
+}
 
-  std::vector<std::uint16_t> row(static_cast<std::size_t>(depth * kPad));
-  std::vector<std::vector<float>> known;
-  const std::vector<float> ones(kPad, 1.0F);
+void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
+  const std::int64_t depth = (d + 63) / 64 * 64, n_queries = simd::kScreenQueries, group = simd::kScreenItems;
+  const Values items(n * (d + 1), 25), queries(n_queries * (d + 1), 26), scales(n, 27), biases(n, 28);
+  std::fill_n(items.get(), group * (d + 1), 0.0F);  // a group without a direction
+  const auto size = [](std::int64_t bytes) { return static_cast<std::size_t>(bytes); };
+  const Scratch<std::int8_t> tiles(size(n * depth)), packed(size(n_queries * depth)), row(size(group * depth));
+  std::vector<simd::Extent> extents;
+  bool rounds = true;
+  for (std::int64_t first = 0; first < n; first += group) {
+    std::vector<const float*> rows;
+    for (std::int64_t j = 0; j < group; ++j) rows.push_back(items.get() + (first + j) * (d + 1));
+    float known[4];
+    micro.quantize_rows(group, rows.data(), scales.get() + first, d, depth, tiles.get() + first * depth, known);
+    double longest = 0, rest = 0, top = 0;
+    for (std::int64_t j = 0; j < group; ++j) {
+      double length = 0, error = 0;
+      for (std::int64_t p = 0; p < depth; ++p) {
+        const double exact = p < d ? scales[first + j] * rows[size(j)][p] : 0;
+        const double off = exact - static_cast<double>(known[0]) * level(tiles.get() + first * depth, j, p);
+        rounds = rounds && std::abs(off) <= 0.5001 * static_cast<double>(known[0]);
+        top = std::max(top, std::abs(exact));
+        length += exact * exact;
+        error += off * off;
+      }
+      longest = std::max(longest, length);
+      rest = std::max(rest, error);
+    }
+    rounds = rounds && is_close(known[0], top / 127, top, 1e-7) && is_close(known[2], longest, longest, 1e-5) &&
+             is_close(known[3], rest, rest + 1e-9 * longest, 1e-3);
+    rounds = rounds && (top > 0 ? is_close(known[1] * known[0], 1, 1, 1e-6) : known[0] == 0 && known[1] == 1);
+    simd::Extent extent;
+    extent.step = known[0];
+    extent.inverse = known[1];
+    extent.length = std::sqrt(known[2]);
+    extent.error = std::sqrt(known[3]);
+    for (std::int64_t j = first; j < first + group; ++j) {
+      extent.bias_size = std::max(extent.bias_size, std::abs(biases[j]));
+      extent.top_bias = j == first ? biases[j] : std::max(extent.top_bias, biases[j]);
+    }
+    extents.push_back(extent);
+  }
+  expect(rounds, named(micro, "quantize_rows", n, d));
+
+  simd::ScreenQueries screen;
+  screen.tiles = packed.get();
+  std::vector<std::int8_t> levels(size(n_queries * depth));
   for (std::int64_t q = 0; q < n_queries; ++q) {
-    const std::vector<const float*> same(kPad, queries.get() + q * (d + 1));
-    micro.round_rows_bf16(same.data(), d, ones.data(), depth, row.data(), depth, squares);
-    known.emplace_back();
-    for (std::int64_t i = 0; i < depth; ++i) known.back().push_back(as_float(row[static_cast<std::size_t>(i)]));
-    for (std::int64_t p = 0; p < depth / 2; ++p) {
-      packed[static_cast<std::size_t>(p / 16 * 512 + q / 16 * 256 + p % 16 * 16 + q % 16)] =
-          static_cast<std::uint32_t>(row[static_cast<std::size_t>(2 * p + 1)]) << 16 |
-          row[static_cast<std::size_t>(2 * p)];
+    const float one = 1, *x = queries.get() + q * (d + 1);
+    float known[4];
+    micro.quantize_rows(1, &x, &one, d, depth, row.get(), known);
+    screen.steps[q] = known[0];
+    screen.inverses[q] = known[1];
+    screen.lengths[q] = std::sqrt(known[2]);
+    screen.errors[q] = std::sqrt(known[3]);
+    screen.thresholds[q] = 0.25F;
+    for (std::int64_t p = 0; p < depth; ++p) {
+      levels[size(q * depth + p)] = level(row.get(), 0, p);
+      packed[size(p / 64 * 64 * n_queries + q / 16 * 1024 + p % 64 / 4 * 64 + q % 16 * 4 + p % 4)] =
+          level(row.get(), 0, p);
     }
   }
-  std::vector<float> thresholds(static_cast<std::size_t>(n_queries), 0.25F);
-  thresholds[3] = -INFINITY;
-  thresholds[20] = INFINITY;
-  std::vector<simd::Hit> hits(static_cast<std::size_t>(n * n_queries + simd::kMoreHits));
-  const std::int64_t n_hits =
-      micro.screen_bf16(n, depth, rounded.get(), stride, packed.get(), thresholds.data(), hits.data());
-  std::vector<int> found(static_cast<std::size_t>(n * n_queries), 0);
-  bool screens = true;
-  const auto score = [&](std::int64_t item, std::int64_t q) {
-    double sum = 0;
-    for (std::int64_t i = 0; i < depth; ++i) {
-      sum += static_cast<double>(as_float(rounded[static_cast<std::size_t>(item * stride + i)])) *
-             known[static_cast<std::size_t>(q)][static_cast<std::size_t>(i)];
+  screen.thresholds[3] = -INFINITY;
+  screen.thresholds[20] = INFINITY;
+  for (const bool with_biases : {false, true}) {
+    std::vector<simd::Extent> given = extents;
+    for (simd::Extent& extent : given) {
+      if (!with_biases) extent.bias_size = extent.top_bias = 0;
     }
-    return sum;
-  };
-  for (std::int64_t h = 0; h < n_hits; ++h) {
-    const simd::Hit& hit = hits[static_cast<std::size_t>(h)];
-    ++found[static_cast<std::size_t>(hit.item * n_queries + hit.query)];
-    screens = screens && is_close(hit.score, score(hit.item, hit.query), static_cast<double>(d)) &&
-              hit.score > thresholds[static_cast<std::size_t>(hit.query)];
-  }
-  for (std::int64_t item = 0; item < n; ++item) {
-    for (std::int64_t q = 0; q < n_queries; ++q) {
-      const double above = score(item, q) - thresholds[static_cast<std::size_t>(q)];
-      const int times = found[static_cast<std::size_t>(item * n_queries + q)];
-      screens = screens && times <= 1 && (std::abs(above) < 1e-4 || times == static_cast<int>(above > 0));
+    std::vector<simd::Hit> hits(size(n * n_queries + simd::kMoreHits));
+    const std::int64_t n_hits = micro.screen_int8(n, depth, tiles.get(), given.data(),
+                                                  with_biases ? biases.get() : nullptr, screen, hits.data());
+    std::vector<float> uppers(size(n * n_queries), -INFINITY);
+    bool screens = true;
+    for (std::int64_t i = 0; i < n_hits; ++i) {
+      float& upper = uppers[size(hits[size(i)].item * n_queries + hits[size(i)].query)];
+      screens = screens && upper == -INFINITY;  // each pair once
+      upper = hits[size(i)].score;
     }
+    std::int64_t n_needless = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t q = 0; q < n_queries; ++q) {
+        double score = with_biases ? static_cast<double>(biases[i]) : 0, near = score;
+        const simd::Extent& extent = given[size(i / group)];
+        for (std::int64_t p = 0; p < d; ++p) {
+          score +=
+              static_cast<double>(scales[i] * items[i * (d + 1) + p]) * static_cast<double>(queries[q * (d + 1) + p]);
+          near += static_cast<double>(extent.step) * level(tiles.get() + i / group * group * depth, i % group, p) *
+                  static_cast<double>(screen.steps[q]) * levels[size(q * depth + p)];
+        }
+        const float upper = uppers[size(i * n_queries + q)];
+        const double error =
+            static_cast<double>(screen.errors[q] * (extent.length + extent.error) + screen.lengths[q] * extent.error);
+        if (upper == -INFINITY) {
+          screens = screens && score <= screen.thresholds[q];
+        } else {
+          screens = screens && score <= static_cast<double>(upper) && screen.thresholds[q] < upper + 1e-4F;
+          screens = screens && is_close(upper, near + error, 1 + error, 0.02);
+          n_needless += score <= static_cast<double>(screen.thresholds[q]) ? 1 : 0;
+        }
+      }
+    }
+    expect(screens, named(micro, with_biases ? "screen_int8 with biases" : "screen_int8", n, d));
+    expect(n_needless < n * n_queries / 2, named(micro, "screen_int8's selection", n, d));
   }
-  expect(screens, named(micro, "screen_bf16", n, d));
 }
 
 void test_table(const MicroKernels& micro) {

@@ -14,20 +14,55 @@ from likewise._backend import Backend
 from likewise.data import CSR
 
 
-def topk(backend, queries, items, k, exclude=None, deny=None, allow=None, scale=None):
+def as_bits(backend, ids, m):
+    if ids is None:
+        return None
+    mask = np.zeros(m, bool)
+    mask[np.asarray(ids, int)] = True
+    return backend.asarray(np.packbits(mask, bitorder="little"), np.uint8)
+
+
+def as_items(backend, items, scale=None, bias=None, order=None):
+    """Item vectors for a search; with `order` also rounded, where the machine has a unit for that."""
+    given = [backend.asarray(items, np.asarray(items).dtype)]
+    given += [None if values is None else backend.asarray(values) for values in (scale, bias)]
+    plain = backend.items(*given)
+    if order is None or not backend.context.has_tiles:
+        return plain
+    kernels, (m, d) = backend.kernels, plain.shape
+    tiles = backend.empty((kernels.quantized_groups(m), kernels.quantized_bytes(d)), np.int8)
+    extents, order = backend.empty((len(tiles), 6)), backend.asarray(order, np.int32)
+    groups = backend.asarray(np.arange(len(tiles)), np.int32)
+    kernels.quantize_items(backend.context, plain, order, groups, tiles, extents)
+    return backend.items(*given, (tiles, extents, order))
+
+
+def topk(backend, queries, items, k, exclude=None, deny=None, allow=None, *, own=None, metric="inner_product", **given):
+    if isinstance(items, np.ndarray) and items.dtype not in (np.float32, np.uint16, np.int8):
+        items = items.astype(np.float32)
+    vectors = as_items(backend, items, **given)
     ids, scores = backend.empty((len(queries), k), np.int32), backend.empty((len(queries), k))
-    lists = [None if given is None else backend.asarray(given, np.int32) for given in (allow, deny)]
-    excluded = None if exclude is None else backend.csr(exclude)
-    vectors = backend.asarray(queries), backend.asarray(items), None if scale is None else backend.asarray(scale)
-    backend.kernels.topk(backend.context, *vectors, excluded, *lists, ids, scores)
+    backend.kernels.topk(
+        backend.context,
+        backend.asarray(queries),
+        vectors,
+        getattr(backend.kernels.Score, metric),
+        None if exclude is None else backend.csr(exclude),
+        None if own is None else backend.csr(own),
+        None if allow is None else backend.asarray(allow, np.int32),
+        as_bits(backend, deny, len(items)),
+        ids,
+        scores,
+    )
     return backend.to_numpy(ids), backend.to_numpy(scores)
 
 
 def topk_scores(backend, all_scores, k, exclude=None, deny=None, allow=None):
     ids, scores = backend.empty((len(all_scores), k), np.int32), backend.empty((len(all_scores), k))
-    lists = [None if given is None else backend.asarray(given, np.int32) for given in (allow, deny)]
+    allow = None if allow is None else backend.asarray(allow, np.int32)
+    deny = as_bits(backend, deny, all_scores.shape[1])
     excluded = None if exclude is None else backend.csr(exclude)
-    backend.kernels.topk_scores(backend.context, backend.asarray(all_scores), excluded, *lists, ids, scores)
+    backend.kernels.topk_scores(backend.context, backend.asarray(all_scores), excluded, allow, deny, ids, scores)
     return backend.to_numpy(ids), backend.to_numpy(scores)
 
 
@@ -96,32 +131,132 @@ KINDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("n", [3, 45], ids="n={}".format)  # all scored exactly, and screened
+def orders(rng, items):
+    """Ways to hand over items: as they are, and rounded before, the longest first or in any order."""
+    lengths = np.square(items.astype(np.float64)).sum(axis=1)
+    return [None, np.argsort(-lengths, kind="stable"), rng.permutation(len(items))]
+
+
+@pytest.mark.parametrize("n", [3, 70], ids="n={}".format)  # items as they are are multiplied one by one, and rounded
 @pytest.mark.parametrize("kind", KINDS)
 def test_topk_is_exact_whatever_the_vectors(rng, kind, n):
     """The order of float64 inner products rounded to float32, bitwise the same on every instruction set."""
-    for d, k in ((33, 10), (64, 1), (256, 60)):
-        queries, items = vectors_of(kind, rng, (n, d)), vectors_of(kind, rng, (2500, d))
-        exclude = reference.random_csr(rng, (n, 2500), 0.02)
-        scale = None if k == 1 else rng.uniform(0, 2, 2500).astype(np.float32)
+    for d, m, k in ((33, 11_000, 10), (64, 5500, 1), (256, 3000, 60)):
+        queries, items = vectors_of(kind, rng, (n, d)), vectors_of(kind, rng, (m, d))
+        exclude = reference.random_csr(rng, (n, m), 0.02)
+        scale = None if k == 1 else rng.uniform(0, 2, m).astype(np.float32)
         expected = reference.top_k(reference.inner_products(queries, items, scale), k, exclude)
         for simd in _core.available_simd():
-            for n_threads in (1, 3):
-                assert_same(topk(Backend(n_threads, simd), queries, items, k, exclude, scale=scale), expected)
+            for n_threads, order in zip((1, 2, 3), orders(rng, items), strict=True):
+                backend = Backend(n_threads, simd)
+                assert_same(topk(backend, queries, items, k, exclude, scale=scale, order=order), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_topk_with_biases_and_of_distances_is_exact_whatever_the_vectors(rng, kind):
+    queries, items = vectors_of(kind, rng, (70, 40)), vectors_of(kind, rng, (9000, 40))
+    scale = rng.uniform(0, 2, 9000).astype(np.float32)
+    typical = np.clip(np.abs(items[:, 1].astype(float) * queries[3, 1]), 0, 1e36)
+    bias = (rng.standard_normal(9000) * typical).astype(np.float32)
+    squares = np.square(scale.astype(np.float64)) * np.square(items.astype(np.float64)).sum(axis=1)
+    halves = (-0.5 * squares).clip(-3e38).astype(np.float32)
+    scored = reference.top_k(reference.inner_products(queries, items, scale, bias), 9)
+    apart = reference.top_k(reference.negated_distances(queries, items, scale), 9)
+    for simd in _core.available_simd():
+        for n_threads, order in zip((1, 2, 3), orders(rng, items), strict=True):
+            backend = Backend(n_threads, simd)
+            assert_same(topk(backend, queries, items, 9, scale=scale, bias=bias, order=order), scored)
+            if kind != "huge":  # squares beyond float32
+                result = topk(backend, queries, items, 9, metric="distance", scale=scale, bias=halves, order=order)
+                assert_same(result, apart)
+
+
+@pytest.mark.parametrize("n", [2, 70], ids="n={}".format)
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_topk_of_stored_vectors_is_that_of_what_is_stored(rng, dtype, n):
+    queries, scale = vectors_of("normal", rng, (n, 40)), rng.uniform(0, 2, 9000).astype(np.float32)
+    if dtype == "int8":
+        stored = rng.integers(-127, 128, (9000, 40)).astype(np.int8)
+        items = stored.astype(np.float32)
+    else:
+        stored = (vectors_of("normal", rng, (9000, 40)).view(np.uint32) >> 16).astype(np.uint16)
+        items = (stored.astype(np.uint32) << 16).view(np.float32)
+    allow = np.arange(0, 9000, 3)
+    for simd in _core.available_simd():
+        backend = Backend(2, simd)
+        for order in orders(rng, items):
+            expected = topk(backend, queries, items, 9, scale=scale)
+            assert_same(topk(backend, queries, stored, 9, scale=scale, order=order), expected)
+        expected = topk(backend, queries, items, 9, allow=allow, scale=scale)
+        assert_same(topk(backend, queries, stored, 9, allow=allow, scale=scale), expected)
+    assert_same(expected, reference.top_k(reference.inner_products(queries, items, scale), 9, None, None, allow))
 
 
 @given(st.data())
 def test_topk_is_exact_for_any_mixture_of_vectors(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    n, m, d = data.draw(st.integers(5, 70)), data.draw(st.integers(50, 900)), data.draw(st.integers(1, 70))
+    n, d, k = data.draw(st.integers(3, 70)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 20))
+    least = 8192 * (32 + k) // d if d > 30 else 50  # so many are rounded
+    m = data.draw(st.integers(least, least + 900))
     kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
     pick = rng.integers(0, len(kinds), (m, 1))
     items = np.choose(pick, [vectors_of(kind, rng, (m, d)) for kind in kinds])
     queries = vectors_of(data.draw(st.sampled_from(KINDS)), rng, (n, d))
-    k = data.draw(st.integers(1, 30))
-    expected = reference.top_k(reference.inner_products(queries, items), k)
+    bias = data.draw(st.sampled_from([None, rng.standard_normal(m).astype(np.float32)]))
+    order = data.draw(st.sampled_from(orders(rng, items)))
+    expected = reference.top_k(reference.inner_products(queries, items, None, bias), k)
     for simd in _core.available_simd():
-        assert_same(topk(Backend(data.draw(st.integers(1, 3)), simd), queries, items, k), expected)
+        backend = Backend(data.draw(st.integers(1, 3)), simd)
+        assert_same(topk(backend, queries, items, k, bias=bias, order=order), expected)
+
+
+@pytest.mark.parametrize("with_deny", [False, True], ids=["", "deny"])
+@pytest.mark.parametrize("with_allow", [False, True], ids=["", "allow"])
+def test_topk_ranks_the_candidates_of_each_query(backend, rng, with_deny, with_allow):
+    queries, items = whole_numbers(rng, (60, 6)), whole_numbers(rng, (333, 6))
+    own, exclude = reference.random_csr(rng, (60, 333), 0.2), reference.random_csr(rng, (60, 333), 0.2)
+    deny = np.flatnonzero(rng.random(333) < 0.2) if with_deny else None
+    allow = np.flatnonzero(rng.random(333) < 0.5) if with_allow else None
+    scores = np.where(own.to_scipy().toarray() > 0, queries @ items.T, -np.inf).astype(np.float32)
+    expected = reference.top_k(scores, 20, exclude, deny, allow)
+    assert_same(topk(backend, queries, items, 20, exclude, deny, allow, own=own), expected)
+
+
+def test_topk_denies_most_items_or_the_best(backend, rng):
+    queries, items = whole_numbers(rng, (70, 64)), whole_numbers(rng, (9000, 64))
+    scores = queries @ items.T
+    best = np.unique(np.argsort(-scores, axis=1)[:, :20])
+    for deny in (best, np.setdiff1d(np.arange(9000), best[:50]), np.arange(9000)):
+        expected = reference.top_k(scores, 10, None, deny)
+        for order in (None, np.arange(9000)):
+            assert_same(topk(backend, queries, items, 10, None, deny, order=order), expected)
+
+
+def test_quantize_items_rounds_the_groups_named_alone(rng):
+    items = rng.standard_normal((150, 70), dtype=np.float32)
+    for simd in _core.available_simd():
+        backend = Backend(2, simd)
+        if not backend.context.has_tiles:
+            with pytest.raises(ValueError, match="quantize_items: this machine has no tile unit"):
+                backend.kernels.quantize_items(
+                    backend.context, backend.items(items), np.arange(150, dtype=np.int32), np.zeros(1, np.int32),
+                    np.zeros((5, 4096), np.int8), np.zeros((5, 6), np.float32),
+                )  # fmt: skip
+            continue
+        tiles, extents = np.zeros((5, 4096), np.int8), np.zeros((5, 6), np.float32)
+        order, some = rng.permutation(150).astype(np.int32), np.array([1, 4], np.int32)
+        backend.kernels.quantize_items(backend.context, backend.items(items), order, some, tiles, extents)
+        assert_array_equal(np.flatnonzero(tiles.any(axis=1)), some)
+        for group in some:
+            rows = items[order[32 * group : 32 * group + 32]]
+            levels = tiles[group].reshape(2, 32, 64).transpose(1, 0, 2).reshape(32, 128)[: len(rows), :70]
+            step, inverse, length, error, _, _ = extents[group]
+            assert step == pytest.approx(np.abs(rows).max() / 127, rel=1e-6)
+            assert inverse == pytest.approx(1 / step, rel=1e-6)
+            assert np.abs(rows - step * levels).max() <= 0.501 * step
+            assert np.linalg.norm(rows, axis=1).max() <= length <= 1.01 * np.linalg.norm(rows, axis=1).max()
+            rest = np.linalg.norm(rows - step * levels, axis=1).max()
+            assert rest <= error <= 1.01 * rest
 
 
 @pytest.mark.parametrize("n", [5000, 70, 3], ids="n={}".format)
@@ -316,8 +451,17 @@ def test_topk_refuses_wrong_shapes_and_lists(backend):
         topk(backend, queries, items, 1, CSR.from_arrays([0, 0, 0], [], [], (2, 5)))
     with pytest.raises(ValueError, match="topk: scale has 3 entries but items has 4 rows"):
         topk(backend, queries, items, 1, scale=np.ones(3))
-    with pytest.raises(ValueError, match=r"topk: deny must rise strictly inside \[0, 4\), got 4"):
-        topk(backend, queries, items, 1, deny=[4])
+    with pytest.raises(ValueError, match="topk: deny has 2 bytes but the catalogue has 1 bytes of bits"):
+        backend.kernels.topk(
+            backend.context,
+            backend.asarray(queries),
+            as_items(backend, items.astype(np.float32)),
+            backend.kernels.Score.inner_product,
+            *(None, None, None),
+            backend.asarray([0, 0], np.uint8),
+            backend.empty((2, 1), np.int32),
+            backend.empty((2, 1)),
+        )
     with pytest.raises(ValueError, match=r"topk: allow must rise strictly inside \[0, 4\), got 1"):
         topk(backend, queries, items, 1, allow=[2, 1])
     with pytest.raises(ValueError, match=r"topk_scores: allow must rise strictly inside \[0, 4\), got -1"):
@@ -330,15 +474,16 @@ def test_topk_refuses_wrong_dtypes(backend):
         backend.kernels.topk_scores(
             backend.context, scores, None, None, None, backend.empty((2, 1), np.int64), backend.empty((2, 1))
         )
+    items = as_items(backend, np.ones((2, 4), np.float32))
     with pytest.raises(TypeError):
         backend.kernels.topk(
             backend.context,
             scores.astype(np.float64),
-            scores,
-            None,
-            None,
-            None,
-            None,
+            items,
+            backend.kernels.Score.inner_product,
+            *(None, None, None, None),
             backend.empty((2, 1), np.int32),
             backend.empty((2, 1)),
         )
+    with pytest.raises(TypeError):
+        backend.items(np.ones((2, 4)))

@@ -13,7 +13,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int, check_rows
 from likewise.data.csr import CSR
 
-__all__ = ["MAX_K", "top_k", "top_k_scores"]
+__all__ = ["MAX_K", "as_mask", "top_k", "top_k_scores"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -31,13 +31,14 @@ _BLOCK_SCORES = 1 << 24
 def top_k(
     backend: Backend,
     queries: npt.NDArray[np.floating[Any]],
-    items: npt.NDArray[np.floating[Any]],
+    items: Any,
     k: int,
     exclude: CSR | None = None,
     deny: npt.ArrayLike | None = None,
-    allow: npt.ArrayLike | None = None,
+    allow: npt.ArrayLike | CSR | None = None,
     *,
     scale: npt.NDArray[np.floating[Any]] | None = None,
+    distances: bool = False,
     verbose: bool | int = False,
     subject: str = "top_k",
 ) -> tuple[Int32Array, Float32Array]:
@@ -53,17 +54,22 @@ def top_k(
         Where to compute.
     queries : ndarray of shape (n, d)
         Finite; float32 in C order is read in place, anything else is converted.
-    items : ndarray of shape (m, d)
-        As `queries`.
+    items : ndarray of shape (m, d), or what `Backend.items` returns
+        As `queries`; the latter holds its scales and biases itself.
     k : int
         Slots a query, 1 to 1,000,000. May exceed m.
     exclude : CSR of shape (n, m), default=None
         Items that each query must not get; values are not read.
-    deny, allow : array-like of int, default=None
-        Item rows in [0, m) that nobody gets, and the only ones that anybody gets. Any order, repeats allowed.
-        ``allow=None`` is every item, an empty `allow` is none.
+    deny : array-like of int, or of bool and shape (m,), default=None
+        Item rows in [0, m) that nobody gets, in any order, repeats allowed; or a mask of them.
+    allow : array-like as `deny`, or CSR of shape (n, m), default=None
+        The only items that anybody gets, or, in a row each, those that a query chooses from; values are not read. None
+        is every item, an empty `allow` is none.
     scale : ndarray of shape (m,), default=None
         What each item's vector is multiplied by; its reciprocal length, for cosines.
+    distances : bool, default=False
+        Whether scores are minus the distances of query and item, for `items` whose bias is minus half the squared
+        length.
     verbose : bool or int, default=False
         Whether to show progress.
     subject : str, default="top_k"
@@ -99,16 +105,30 @@ def top_k(
            [2, 1]], dtype=int32)
     """
     k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
-    query_rows, item_rows = backend.asarray(queries), backend.asarray(items)
-    n, n_items = len(query_rows), len(item_rows)
-    allowed, denied = _as_ids(subject, "allow", allow, n_items), _as_ids(subject, "deny", deny, n_items)
+    kernels, query_rows = backend.kernels, backend.asarray(queries)
+    if isinstance(items, np.ndarray):
+        items = backend.items(backend.asarray(items), None if scale is None else backend.asarray(scale))
+    n, (n_items, d) = len(query_rows), items.shape
+    own, listed = (allow, None) if isinstance(allow, CSR) else (None, allow)
+    allowed = _as_ids(backend, subject, "allow", listed, n_items)
+    denied = _as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n, min(k, n_items))
-    scales = None if scale is None else backend.asarray(scale)
-    work = max(1, n_items * item_rows.shape[1])
-    for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // work), verbose):
-        excluded = None if exclude is None else backend.csr(exclude.take_rows(rows))
-        backend.kernels.topk(
-            backend.context, query_rows[rows], item_rows, scales, excluded, allowed, denied, ids[rows], scores[rows]
+    score = kernels.Score.distance if distances else kernels.Score.inner_product
+    for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // max(1, n_items * d)), verbose):
+        excluded, candidates = (
+            None if matrix is None else backend.csr(_rows_of(matrix, rows)) for matrix in (exclude, own)
+        )
+        kernels.topk(
+            backend.context,
+            query_rows[rows],
+            items,
+            score,
+            excluded,
+            candidates,
+            allowed,
+            denied,
+            ids[rows],
+            scores[rows],
         )
     return _lengthened(backend.to_numpy(ids), backend.to_numpy(scores), k)
 
@@ -156,7 +176,8 @@ def top_k_scores(
         If an id of `deny` or `allow` is outside [0, n_items).
     """
     k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
-    allowed, denied = _as_ids(subject, "allow", allow, n_items), _as_ids(subject, "deny", deny, n_items)
+    allowed = _as_ids(backend, subject, "allow", allow, n_items)
+    denied = _as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n_queries, min(k, n_items))
     for rows in _blocks(n_queries, max(1, _BLOCK_SCORES // max(1, n_items)), verbose):
         block = backend.asarray(score_rows(rows))
@@ -194,11 +215,43 @@ def _blocks(n: int, size: int, verbose: bool | int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def _as_ids(subject: str, name: str, ids: npt.ArrayLike | None, n_items: int) -> Int32Array | None:
-    """Return `ids` sorted and without repeats, as the kernels want them."""
-    if ids is None:
+def _rows_of(matrix: CSR, rows: slice) -> CSR:
+    return matrix if rows == slice(0, matrix.n_rows) else matrix.take_rows(rows)
+
+
+def _as_ids(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
+    """Ids, or those of a mask, sorted and without repeats, as the kernels want them."""
+    if given is None:
         return None
-    rows = check_rows(subject, f"{name}: item", ids, n_items)
-    if not (rows[1:] > rows[:-1]).all():
-        rows = np.unique(rows)
-    return rows.astype(np.int32)
+    mask = np.asarray(given)
+    if mask.dtype == bool:
+        rows = np.flatnonzero(_checked_mask(subject, name, mask, n_items))
+    else:
+        rows = check_rows(subject, f"{name}: item", given, n_items)
+        if not (rows[1:] > rows[:-1]).all():
+            rows = np.unique(rows)
+    return backend.asarray(rows, np.int32)
+
+
+def _as_bits(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
+    """Ids, or a mask of them, as a bitmap."""
+    if given is None:
+        return None
+    return backend.asarray(np.packbits(as_mask(subject, name, given, n_items), bitorder="little"), np.uint8)
+
+
+def as_mask(subject: str, name: str, given: npt.ArrayLike, n_items: int) -> npt.NDArray[np.bool_]:
+    """Ids as a mask of all; a mask is checked and returned."""
+    mask = np.asarray(given)
+    if mask.dtype == bool:
+        return _checked_mask(subject, name, mask, n_items)
+    rows = check_rows(subject, f"{name}: item", given, n_items)
+    out = np.zeros(n_items, bool)
+    out[rows] = True
+    return out
+
+
+def _checked_mask(subject: str, name: str, mask: npt.NDArray[Any], n_items: int) -> npt.NDArray[Any]:
+    if mask.shape != (n_items,):
+        raise ValueError(f"{subject}: {name} as a mask must have shape ({n_items},), got {mask.shape}")
+    return mask
