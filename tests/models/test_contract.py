@@ -27,7 +27,7 @@ import likewise as lw
 import reference
 from likewise.data import CSR
 from likewise.models import base
-from likewise.models._files import FORMAT_VERSION, read_model_file, write_model_file
+from likewise._files import FORMAT_VERSION, read_model_file, write_model_file
 from likewise.models.base import hide_items
 
 MODELS = {

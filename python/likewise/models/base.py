@@ -16,13 +16,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
+from likewise._files import read_model_file, write_model_file
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
 from likewise.retrieval import MAX_K, mean_ndcg, top_k
 
-from ._files import read_model_file, write_model_file
 from ._results import Recommendations, SimilarItems, SimilarUsers
 
 __all__ = ["Recommender", "VectorRecommender", "hide_items", "load", "zero_rows"]
