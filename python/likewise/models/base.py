@@ -557,6 +557,8 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     """
     header, arrays = read_model_file(path)
     name = header.get("class")
+    if name == "ApproximateIndex":
+        raise ModelFileError("load: the file holds an ApproximateIndex, no model; ApproximateIndex.load reads it")
     model_class = Recommender._registry.get(name) if isinstance(name, str) else None
     if model_class is None:
         raise ModelFileError(f"load: this version of likewise has no model {name!r}; upgrade it")
