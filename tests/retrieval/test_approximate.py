@@ -136,6 +136,22 @@ def test_search_asks_for_more_where_masks_have_hit(library, queries, vectors, as
     assert np.isin(ids, expected).mean() >= 0.75
 
 
+def test_what_a_query_excludes_is_searched_for_on_top_of_the_effort(any_library, queries, vectors, monkeypatch):
+    """Its best 40 are out: with no more effort than for the first 10 the next 10 would be found less often."""
+    index = ApproximateIndex(vectors, library=any_library, ef_search=30, n_jobs=1)
+    best, _ = reference.top_k(queries @ vectors.T, 40)
+    efforts, propose = [], index._propose
+
+    def watched(queries, count, ef):
+        efforts.append((count, ef))
+        return propose(queries, count, ef)
+
+    monkeypatch.setattr(approximate, "_VECTORS_A_PROPOSAL", 8)
+    monkeypatch.setattr(index, "_propose", watched)
+    assert index.recall(queries, 10, exclude=best) > 0.85
+    assert efforts == [(64, 30 + 64 - 16)]
+
+
 @pytest.mark.parametrize(
     ("k", "masks"),
     [(10, {"allow": np.arange(400)}), (10, {"deny": np.arange(2700)}), (200, {}), (3001, {}), (5, {"allow": []})],
