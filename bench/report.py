@@ -58,6 +58,13 @@ _TITLES = {
         "The best items of each query by dot product, over normally distributed vectors of length k, with or without "
         "items that each query has seen; some queries are held against float64.",
     ),
+    "approximate": (
+        "Approximate top-k",
+        "`ExactIndex` (likewise) beside `ApproximateIndex` on the graphs of other libraries, by candidates kept in a "
+        "search (ef), over vectors of length k: normally distributed ones, and factors of `ImplicitALS`, where what a "
+        "user has seen is left out. Recall is the share of the exact results that is found. Building is not in the "
+        "time, and has a column of its own.",
+    ),
     "evaluate": (
         "Evaluation",
         "Ranking for every user of a test set and the metrics of that, for one model of k factors: NDCG@10 and MAP@10 "
@@ -114,6 +121,8 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         ("× likewise", lambda row: _ratio(row, rows, "seconds")),
         ("users/s", lambda row: _number(row["n_users"] / row["seconds"]) if bench in _PER_USER else "–"),
         ("queries/s", lambda row: _number(row.get("queries_per_second"))),
+        ("recall", lambda row: _number(row.get("recall"), 4)),
+        ("seconds to build", lambda row: _number(row.get("build_seconds"))),
         ("loss", lambda row: _number(row.get("loss"), 5)),
         ("epochs", lambda row: _number(row.get("epochs"))),
         ("peak MB", lambda row: _number(row.get("peak_rss_mb"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from bench import datasets, harness, peers, report
 
 DOCS = Path(__file__).parent.parent / "docs"
+_LIBRARIES = ("usearch", "faiss", "hnswlib")
 _OUR_SOLVERS = ("auto", "cg", "cholesky", "ials++")
 
 
@@ -161,6 +163,39 @@ def _topk(args: argparse.Namespace) -> int:
     return 0
 
 
+def _approximate(args: argparse.Namespace) -> int:
+    from bench import bench_approximate, bench_topk
+
+    run = harness.now()
+
+    def measure(dataset: str, make_problem: Callable[[], bench_topk.Problem]) -> Sequence[dict[str, Any]]:
+        return bench_approximate.run_approximate(
+            dataset,
+            make_problem,
+            args.libraries,
+            args.ef_search,
+            m=args.m,
+            ef_construction=args.ef_construction,
+            batch=args.batch,
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        )
+
+    for factors in args.factors:
+        for n_items in args.items:
+            make_normal = functools.partial(bench_topk.Problem.make, args.queries, n_items, factors, args.top)
+            _keep(measure("normal", make_normal), args.keep)
+
+    def measure_factors(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        make_problem = functools.partial(
+            bench_approximate.factor_problem, dataset, args.queries, factors, args.top, args.threads
+        )
+        return measure(f"{dataset} factors", make_problem)
+
+    return _grid(args, measure_factors) if args.dataset else 0
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from bench import bench_metrics
 
@@ -287,6 +322,20 @@ def _parser() -> argparse.ArgumentParser:
     topk.add_argument("--seen", type=int, default=0, help="items that each query must not get (default %(default)s)")
     topk.add_argument("--threads", type=int, default=2)
     topk.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    approximate = command("approximate", _approximate, "approximate search at its recall, beside our exact search")
+    measured(approximate, 5)
+    approximate.add_argument("--dataset", nargs="*", default=["gowalla"], choices=datasets.names(), help="of factors")
+    approximate.add_argument("--items", nargs="*", type=int, default=[100_000], help="normal vectors")
+    approximate.add_argument("--factors", nargs="+", type=int, default=[64])
+    approximate.add_argument("--queries", type=int, default=10_000)
+    approximate.add_argument("--top", type=int, default=10, help="results a query (default %(default)s)")
+    approximate.add_argument("--batch", type=int, help="queries a call (default: all)")
+    approximate.add_argument("--libraries", nargs="+", default=list(_LIBRARIES), choices=_LIBRARIES)
+    approximate.add_argument("--ef-search", nargs="+", type=int, default=[16, 64, 256])
+    approximate.add_argument("--ef-construction", type=int, default=128)
+    approximate.add_argument("--m", type=int, default=16)
+    approximate.add_argument("--threads", type=int, default=2)
 
     evaluate = command("evaluate", _evaluate, "ranking and metrics of a model, beside the peers")
     on_data(evaluate, (64,))

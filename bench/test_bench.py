@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import bench_als, bench_metrics, bench_topk, datasets, harness, memory, ours, peers, roof
+from bench import bench_als, bench_approximate, bench_metrics, bench_topk, datasets, harness, memory, ours, peers, roof
+from likewise.retrieval import ApproximateIndex, ExactIndex
 
 DATASET, FACTORS, THREADS = "synth-20k", 32, 2
 CONTESTANTS = [*ours.OURS.values(), *peers.PEERS]
@@ -78,6 +79,19 @@ def test_topk(benchmark: Any, contestant: str, n_seen: int) -> None:
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)
+
+
+@pytest.mark.parametrize("library", [None, *bench_approximate.LIBRARIES])
+def test_approximate(benchmark: Any, library: str | None) -> None:
+    problem = bench_topk.Problem.make(100, 2000, FACTORS, 10, 20)
+    exact = ExactIndex(problem.items, n_jobs=THREADS)
+    if library is None:
+        _run(benchmark, bench_approximate.exact_case(problem, exact, 100))
+        return
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    index = ApproximateIndex(problem.items, library=library, n_jobs=THREADS)
+    best = exact.search(problem.queries, problem.k, problem.seen)
+    _run(benchmark, bench_approximate.approximate_case(problem, index, 64, 100, best, {}))
 
 
 @pytest.mark.parametrize("contestant", bench_metrics.CONTESTANTS)

@@ -17,12 +17,27 @@ MODULES = [
 ]
 
 
+# Examples that need a library of an extra, any of these.
+OPTIONAL = {"likewise.retrieval.approximate": ("usearch", "faiss", "hnswlib")}
+
+
+def _is_installed(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
 def _examples(name):
     return [test for test in doctest.DocTestFinder().find(importlib.import_module(name)) if test.examples]
 
 
 @pytest.mark.parametrize("name", ["likewise", *MODULES])
 def test_examples_of_the_module_run(name):
+    wanted = OPTIONAL.get(name, ())
+    if wanted and not any(map(_is_installed, wanted)):
+        pytest.skip(f"none of {', '.join(wanted)} is installed")
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for test in _examples(name):
         assert runner.run(test).failed == 0, f"the example of {test.name} gives something else"

@@ -28,6 +28,7 @@ PYTHON_LAYERS = {
     "likewise._progress": "foundation",
     "likewise._config": "foundation",
     "likewise._io": "foundation",
+    "likewise._files": "foundation",
     "likewise.exceptions": "foundation",
     "likewise.data": "data",
     "likewise.model_selection": "data",
@@ -380,7 +381,7 @@ GOOD = [
     ("python/likewise/retrieval/exact.py", "import numpy as np\nnp.argpartition(x, 3)"),
     (
         "python/likewise/models/als.py",
-        "from likewise import __version__\nfrom .base import Recommender\nfrom . import _files",
+        "from likewise import __version__\nfrom .base import Recommender\nfrom . import _results",
     ),
     ("python/likewise/models/__init__.py", "from .als import ImplicitALS\nfrom .popularity import Popularity"),
     ("python/likewise/evaluation/evaluate.py", "from ..models.base import Recommender"),

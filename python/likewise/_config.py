@@ -13,7 +13,10 @@ from ._validation import check_choice
 __all__ = ["show_config"]
 
 _DEPENDENCIES = ("numpy", "scipy", "scikit-learn", "threadpoolctl", "safetensors", "narwhals", "tqdm")
-_OPTIONAL = ("torch", "cupy-cuda12x", "cupy-cuda13x", "pandas", "polars", "pyarrow", "matplotlib", "optuna", "usearch")
+_OPTIONAL = (
+    "torch", "cupy-cuda12x", "cupy-cuda13x", "pandas", "polars", "pyarrow", "matplotlib", "optuna", "usearch",
+    "faiss-cpu", "hnswlib",
+)  # fmt: skip
 
 
 def show_config(mode: str = "print") -> dict[str, Any] | None:

@@ -26,9 +26,9 @@ from sklearn.exceptions import NotFittedError
 
 import likewise as lw
 import reference
+from likewise._files import FORMAT_VERSION, read_model_file, write_model_file
 from likewise.data import CSR
 from likewise.models import base
-from likewise.models._files import FORMAT_VERSION, read_model_file, write_model_file
 from likewise.models.base import hide_items
 
 MODELS = {
@@ -1354,6 +1354,30 @@ def test_load_refuses_a_file_whose_parts_disagree(saved, tmp_path, change):
     write_model_file(path, header, arrays)
     with pytest.raises(lw.ModelFileError, match=r"^load: "):
         lw.load(path)
+
+
+# ---- an approximate index ------------------------------------------------------------------------------------------
+
+
+def test_an_index_over_a_small_catalogue_changes_nothing(model, dense, kind, tmp_path):
+    """So few items are searched exactly; what a graph finds is the matter of test_index.py."""
+    pytest.importorskip("usearch", reason="usearch is not installed")
+    model.fit(_interactions(kind, dense))
+    before = copy.copy(model)
+    if not _knows_taste(model):
+        with pytest.raises(NotImplementedError, match=f"^{type(model).__name__}: needs no index"):
+            model.build_index()
+        assert not hasattr(model.drop_index(), "index_")
+        return
+    model.build_index()
+    model.save(tmp_path / "model")
+    chosen = _item_ids(kind)[[EMPTY_ITEM, 3, 5, 11]]
+    for one in (model, pickle.loads(pickle.dumps(model)), lw.load(tmp_path / "model")):
+        assert one.index_.shape == (N_ITEMS, model.item_factors_.shape[1])
+        for options in ({}, {"exclude_seen": False}, {"items": chosen}, {"exclude": chosen}):
+            _assert_same_recommendations(one, before, **options)
+        _assert_same_recommendations(one, before, interactions=model.interactions_)
+    assert not hasattr(model.partial_fit(model.interactions_), "index_")
 
 
 # ---- devices -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
+from likewise._files import read_model_file, write_model_file
 from likewise._io import whole_file
 from likewise._progress import ProgressBar
 from likewise._validation import check_flag, check_int
@@ -24,9 +26,8 @@ from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.data._tables import check_table, open_table
 from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
-from likewise.retrieval import MAX_K, mean_ndcg, top_k
+from likewise.retrieval import MAX_K, ApproximateIndex, mean_ndcg, top_k
 
-from ._files import read_model_file, write_model_file
 from ._results import Recommendations, SimilarItems, SimilarUsers
 
 __all__ = ["Recommender", "VectorRecommender", "hide_items", "load", "zero_rows"]
@@ -35,6 +36,7 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Self = TypeVar("Self", bound="Recommender")
+VectorSelf = TypeVar("VectorSelf", bound="VectorRecommender")
 
 # `score` hides this share of each row; the same rows give the same score in every process.
 _HIDDEN_SHARE = 0.2
@@ -130,6 +132,19 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     ) -> tuple[Int32Array, Float32Array]:
         """Rank items for `rows` of the fitted users, or of `histories`, whose users the model folds in."""
 
+    def _recommended(
+        self,
+        histories: CSR | None,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None,
+        allow: Int64Array | None,
+        deny: Int64Array | None,
+        subject: str,
+    ) -> tuple[Int32Array, Float32Array]:
+        """`_top_k` for `recommend`, which an index may serve; whatever measures a model ranks exactly."""
+        return self._top_k(histories, rows, k, exclude, allow, deny, subject)
+
     @abstractmethod
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         """Scores of every item for `rows`, -inf for one that nobody gets; shape (n, n_items)."""
@@ -141,6 +156,14 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     @abstractmethod
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         """Learned arrays, for a file."""
+
+    def _index_state(self) -> tuple[dict[str, Any] | None, dict[str, npt.NDArray[Any]]]:
+        """Header and arrays of an index, for a file; None where there is no index."""
+        return None, {}
+
+    def _set_index_state(self, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take an index from a file; ``KeyError``, ``TypeError`` or ``ValueError`` where it does not fit."""
+        raise ValueError("a model without vectors has no index")
 
     @abstractmethod
     def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -186,6 +209,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         before = dict(self.__dict__)
         try:
             self.__dict__.pop("n_iter_", None)
+            self._is_fitting = True
             self._set_interactions(data)
             _check_feature_names(self, X, reset=True)
             self._fit(data, before.get("interactions_"))
@@ -193,6 +217,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             if not isinstance(error, KeyboardInterrupt) or getattr(self, "n_iter_", 0) == 0:
                 self.__dict__ = before
             raise
+        finally:
+            self.__dict__.pop("_is_fitting", None)
         return self
 
     @contextmanager
@@ -206,6 +232,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             raise
 
     def _set_interactions(self, data: Interactions) -> None:
+        self.__dict__.pop("index_", None)  # its vectors are no longer the model's
         self.interactions_ = data
         self.n_users_, self.n_items_ = data.shape
         self.n_features_in_ = data.n_items
@@ -465,7 +492,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """Recommend to the users in places [start, stop) of those asked for."""
         source, rows = query.source, query.rows(start, stop)
         seen = source.by_user.take_rows(rows) if query.exclude_seen else None
-        ids, scores = self._top_k(query.histories, rows, query.k, seen, query.allow, query.deny, query.subject)
+        ids, scores = self._recommended(query.histories, rows, query.k, seen, query.allow, query.deny, query.subject)
         return Recommendations(source.user_labels(rows), source.item_labels(ids), scores)
 
     def _batches(self, query: _Query, batch_size: Any, verbose: bool | int | None) -> Iterator[Recommendations]:
@@ -579,9 +606,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file: safetensors with a JSON header, never pickle.
 
-        Parameters, learned arrays, ids and the interactions of `fit` (for `exclude_seen`, `explain` and
-        `partial_fit`) travel together. The file appears under its name only when it is whole. A `random_state` that
-        is a generator is saved as None.
+        Parameters, learned arrays, ids, the interactions of `fit` (for `exclude_seen`, `explain` and `partial_fit`) and
+        an index travel together. The file appears under its name only when it is whole. A `random_state` that is a
+        generator is saved as None.
 
         Raises
         ------
@@ -596,6 +623,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         arrays |= {f"interactions.{name}": array for name, array in data.by_user.to_state().items()}
         for side, ids in (("users", data.user_map), ("items", data.item_map)):
             arrays |= {f"{side}.{name}": np.atleast_1d(array) for name, array in ids.to_state().items()}
+        index, index_arrays = self._index_state()
+        arrays |= {f"index.{name}": array for name, array in index_arrays.items()}
         parameters = {name: _plain_parameter(value) for name, value in self.get_params(deep=False).items()}
         header = {
             "class": type(self).__name__,
@@ -603,6 +632,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             "user_kind": data.user_map.kind,
             "item_kind": data.item_map.kind,
             "duplicates": data.duplicates,
+            "index": index,
         }
         write_model_file(path, header, arrays)
 
@@ -621,6 +651,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             raise ValueError("ids and interactions disagree")
         model._set_interactions(Interactions(by_user, sides[0], sides[1], duplicates=header["duplicates"]))
         model._set_state(_under(arrays, "model"))
+        if header.get("index") is not None:
+            model._set_index_state(header["index"], _under(arrays, "index"))
         return model
 
 
@@ -629,7 +661,14 @@ class VectorRecommender(Recommender):
 
     A vector of zeros says that nothing is known. Its scores are 0, which ranks above what is known to fit badly: such a
     user therefore gets nothing, and nobody gets such an item unasked.
+
+    Attributes
+    ----------
+    index_ : ApproximateIndex
+        After `build_index`: what `recommend` searches.
     """
+
+    index_: ApproximateIndex
 
     @abstractmethod
     def _user_vectors(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
@@ -643,6 +682,78 @@ class VectorRecommender(Recommender):
     def _blank_items(self) -> Int64Array:
         """Rows of the items whose vector is zero, in rising order; asked for in every ranking."""
 
+    def build_index(
+        self: VectorSelf,
+        *,
+        library: str | None = None,
+        m: int = 16,
+        ef_construction: int = 128,
+        ef_search: int = 64,
+    ) -> VectorSelf:
+        """Build an `ApproximateIndex` over the item vectors, which `recommend` searches from then on.
+
+        It pays where few users at a time are asked for over a large catalogue; measure it with ``model.index_.recall``.
+        What `recommend` leaves out, it still leaves out, and scores stay what they are; some of the best items may be
+        missed. Everything else ranks exactly as before: `predict`, `similar_items`, `score`, `evaluate`. `save` and
+        `load` keep the index; `fit` and `partial_fit` drop it, for they change the vectors, and `clone` does too.
+
+        Parameters
+        ----------
+        library : {"usearch", "faiss", "hnswlib"}, default=None
+            None is the first of them that is installed.
+        m, ef_construction, ef_search : int
+            Links of a vector, and the candidates that are kept while one is linked and while a user is searched for; as
+            `ApproximateIndex` has them.
+
+        Returns
+        -------
+        self
+            With the index as `index_`, in place of one that was there.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ImportError
+            If the library, or for None all of them, are not installed.
+        ValueError
+            If a parameter is out of range.
+        RuntimeError
+            In a callback of `fit`, which has the vectors still to change.
+        """
+        self._check_is_fitted()
+        if hasattr(self, "_is_fitting"):
+            raise RuntimeError("build_index: the vectors will change until fit has returned; build the index then")
+        self.index_ = ApproximateIndex(
+            self._backend().to_numpy(self._item_vectors()),
+            library=library,
+            m=m,
+            ef_construction=ef_construction,
+            ef_search=ef_search,
+            n_jobs=getattr(self, "n_jobs", None),
+            verbose=getattr(self, "verbose", False),
+        )
+        return self
+
+    def drop_index(self: VectorSelf) -> VectorSelf:
+        """Forget the index, if there is one: `recommend` is exact again.
+
+        Returns
+        -------
+        self
+        """
+        self.__dict__.pop("index_", None)
+        return self
+
+    def _checked_index(self) -> ApproximateIndex | None:
+        index: ApproximateIndex | None = self.__dict__.get("index_")
+        if index is not None and len(index) != self.n_items_:
+            raise ValueError(
+                f"{type(self).__name__}: index_ must have a vector for each of the {self.n_items_} items, got "
+                f"{len(index)}; build_index makes a new one"
+            )
+        return index
+
     def _top_k(
         self,
         histories: CSR | None,
@@ -652,23 +763,52 @@ class VectorRecommender(Recommender):
         allow: Int64Array | None,
         deny: Int64Array | None,
         subject: str,
+        index: ApproximateIndex | None = None,
     ) -> tuple[Int32Array, Float32Array]:
-        vectors = self._user_vectors(histories, rows)
+        vectors, verbose = self._user_vectors(histories, rows), getattr(self, "verbose", False)
         if allow is None and (blank := self._blank_items()).size:
             deny = blank if deny is None else np.concatenate([blank, deny])
-        ids, scores = top_k(
-            self._backend(),
-            vectors,
-            self._item_vectors(),
-            k,
-            exclude,
-            deny,
-            allow,
-            verbose=getattr(self, "verbose", False),
-            subject=subject,
-        )
+        if index is not None:
+            ids, scores = index.search(vectors, k, exclude, deny, allow, verbose=verbose)
+        else:
+            ids, scores = top_k(
+                self._backend(),
+                vectors,
+                self._item_vectors(),
+                k,
+                exclude,
+                deny,
+                allow,
+                verbose=verbose,
+                subject=subject,
+            )
         _leave_empty(zero_rows(vectors), ids, scores)
         return ids, scores
+
+    def _recommended(
+        self,
+        histories: CSR | None,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None,
+        allow: Int64Array | None,
+        deny: Int64Array | None,
+        subject: str,
+    ) -> tuple[Int32Array, Float32Array]:
+        return self._top_k(histories, rows, k, exclude, allow, deny, subject, self._checked_index())
+
+    def _index_state(self) -> tuple[dict[str, Any] | None, dict[str, npt.NDArray[Any]]]:
+        index = self._checked_index()
+        return (None, {}) if index is None else index._to_state()
+
+    def _set_index_state(self, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        try:
+            self.index_ = ApproximateIndex._from_state(
+                header, arrays, self._item_vectors(), getattr(self, "n_jobs", None)
+            )
+        except ImportError as error:
+            # Without its index the model ranks the better for it, if more slowly.
+            warnings.warn(f"load: the model comes without its index and is exact ({error})", stacklevel=4)
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         backend = self._backend()
@@ -760,6 +900,8 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     """
     header, arrays = read_model_file(path)
     name = header.get("class")
+    if name == "ApproximateIndex":
+        raise ModelFileError("load: the file holds an ApproximateIndex, no model; ApproximateIndex.load reads it")
     model_class = Recommender._registry.get(name) if isinstance(name, str) else None
     if model_class is None:
         raise ModelFileError(f"load: this version of likewise has no model {name!r}; upgrade it")

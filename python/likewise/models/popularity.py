@@ -94,6 +94,10 @@ class Popularity(VectorRecommender):
         """Refuse: to this model all users are alike."""
         raise NotImplementedError("Popularity: has no similar users, to it all are alike; use ImplicitALS")
 
+    def build_index(self, **options: Any) -> NoReturn:
+        """Refuse: everybody gets the same items, and there is nothing to search."""
+        raise NotImplementedError("Popularity: needs no index, it ranks the items alike for everybody")
+
     def _counts(self, matrix: CSR) -> npt.NDArray[np.float32]:
         weights = matrix.values if self.count == "values" else None
         return np.bincount(matrix.indices, weights=weights, minlength=matrix.n_cols).astype(np.float32)

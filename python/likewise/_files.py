@@ -1,4 +1,4 @@
-"""Model files: one safetensors file, its header carrying JSON. Never pickle, never half-written."""
+"""Files of models and of indexes: one safetensors file, its header carrying JSON. Never pickle, never half-written."""
 
 from __future__ import annotations
 
