@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
+UInt8 = NDArray[np.uint8]
 UInt16 = NDArray[np.uint16]
 
 class Context:
@@ -78,6 +79,16 @@ def topk_scores(
     exclude: CSR | None,
     allow: Int32 | None,
     deny: Int32 | None,
+    ids: Int32,
+    scores: Float32,
+) -> None: ...
+def topk_sparse(
+    ctx: Context,
+    queries: CSR,
+    weights: CSR,
+    exclude: CSR | None,
+    allow: Int32 | None,
+    deny: UInt8 | None,
     ids: Int32,
     scores: Float32,
 ) -> None: ...
