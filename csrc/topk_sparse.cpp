@@ -22,6 +22,7 @@ using Exclusions = std::optional<CsrView<const float>>;
 
 constexpr const char* kName = "topk_sparse";
 constexpr Offset kTileColumns = Offset{1} << 17;    // sums that a second-level cache holds: 1 MiB
+constexpr Offset kFewColumns = Offset{1} << 13;     // for few products: fresh memory costs more than many tiles
 constexpr Offset kTaskProducts = Offset{1} << 16;   // outweigh the start of a task
 constexpr Offset kSplitProducts = Offset{1} << 18;  // of one query that outweigh the start of threads
 constexpr Offset kRangesEach = 2;                   // ranges of columns a thread, for balance
@@ -72,7 +73,7 @@ struct Search {
   CsrView<const float> queries, weights;
   const Exclusions& exclude;
   const Blocked& blocked;
-  Offset k;
+  Offset k, tile_columns;
 
   [[nodiscard]] Offset n_products(Offset query) const {
     Offset n = 0;
@@ -86,7 +87,7 @@ class Ranker {
  public:
   explicit Ranker(const Search& search)
       : search_(search),
-        width_(std::min(search.weights.n_cols, kTileColumns)),
+        width_(search.tile_columns),
         sums_(static_cast<std::size_t>(width_)),
         touched_(static_cast<std::size_t>(width_) + 1),
         best_(1, search.k, search.weights.n_cols) {
@@ -232,14 +233,16 @@ void topk_sparse(const Context& ctx, CsrView<const float> queries, CsrView<const
                  std::optional<std::span<const std::uint8_t>> deny, MatrixView<Id> ids, MatrixView<float> scores) {
   check_arguments(queries, weights, exclude, deny, ids, scores);
   const Blocked blocked(weights.n_cols, allow, deny);
-  const Search search = {queries, weights, exclude, blocked, ids.n_cols};
-  const Offset n = queries.n_rows;
+  const Offset n = queries.n_rows, most_columns = std::min(weights.n_cols, kTileColumns);
+  // Rows of weights are taken for ones of mean length.
+  const double n_products = static_cast<double>(queries.nnz()) * static_cast<double>(weights.nnz()) /
+                            static_cast<double>(std::max<Offset>(1, weights.n_rows));
+  const bool few = n_products < 2 * static_cast<double>(most_columns);
+  const Offset tile_columns = few ? std::min(most_columns, kFewColumns) : most_columns;
+  const Search search = {queries, weights, exclude, blocked, ids.n_cols, tile_columns};
   std::vector<std::unique_ptr<Ranker>> rankers(static_cast<std::size_t>(ctx.n_threads));
   std::vector<char> is_long(static_cast<std::size_t>(n), 0);
-  const double products_each = static_cast<double>(queries.nnz()) / static_cast<double>(std::max<Offset>(1, n)) *
-                               static_cast<double>(weights.nnz()) /
-                               static_cast<double>(std::max<Offset>(1, weights.n_rows));
-  const auto grain = static_cast<Offset>(static_cast<double>(kTaskProducts) / (products_each + 1)) + 1;
+  const auto grain = static_cast<Offset>(static_cast<double>(n) * kTaskProducts / (n_products + 1)) + 1;
   parallel_for(ctx, n, grain, [&](Offset begin, Offset end, int worker) {
     auto& ranker = rankers[static_cast<std::size_t>(worker)];
     if (!ranker) ranker = std::make_unique<Ranker>(search);

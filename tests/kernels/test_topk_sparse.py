@@ -227,6 +227,10 @@ def test_topk_sparse_of_many_columns_and_long_histories(rng):
         for simd in _core.available_simd():
             for n_threads in (1, 2, 3):
                 assert_same(topk_sparse(Backend(n_threads, simd), queries, weights, 50, *given_lists), wanted)
+        # Alone, a short history is summed over fewer columns at a time.
+        excluded = None if given_lists[0] is None else given_lists[0].take_rows([1])
+        one = topk_sparse(Backend(1), queries.take_rows([1]), weights, 50, excluded, *given_lists[1:])
+        assert_same(one, (wanted[0][1:2], wanted[1][1:2]))
 
 
 @pytest.mark.parametrize("n", [1, 7, 300], ids="n={}".format)

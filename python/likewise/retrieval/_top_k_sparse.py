@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,14 +128,13 @@ def top_k_sparse(
 def _blocks(queries: CSR, weights: Any, verbose: bool | int) -> Iterator[slice]:
     """Runs of queries of about as many products each, taking every row of the weights for one of mean length."""
     entries = max(1, int(_BLOCK_PRODUCTS * weights.shape[0] / max(1, weights.nnz)))
+    if queries.nnz <= entries:
+        yield slice(0, queries.n_rows)
+        return
     stops = np.searchsorted(queries.indptr, np.arange(entries, queries.nnz, entries), side="right") - 1
     bounds = [0, *np.unique(stops[stops > 0]).tolist(), queries.n_rows]
-    starts = range(len(bounds) - 1)
-    if verbose and len(starts) > 1:
-        for i in ProgressBar(starts, verbose=verbose, description="Ranking", unit="block"):
-            yield slice(bounds[i], bounds[i + 1])
-    else:
-        yield from (slice(bounds[i], bounds[i + 1]) for i in starts)
+    rows = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+    yield from ProgressBar(rows, verbose=verbose, description="Ranking", unit="block")
 
 
 def _allowed(subject: str, allow: npt.ArrayLike | None, n_items: int) -> Int32Array | None:
