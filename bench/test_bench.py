@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import bench_als, bench_metrics, bench_topk, datasets, harness, memory, ours, peers, roof
+from bench import bench_als, bench_metrics, bench_topk, bench_topk_sparse, datasets, harness, memory, ours, peers, roof
 
 DATASET, FACTORS, THREADS = "synth-20k", 32, 2
 CONTESTANTS = [*ours.OURS.values(), *peers.PEERS]
@@ -75,6 +75,16 @@ def test_topk(benchmark: Any, contestant: str, n_seen: int) -> None:
     problem = bench_topk.Problem.make(100, 2000, FACTORS, 10, n_seen)
     try:
         case = bench_topk.topk_case(contestant, problem, THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_topk_sparse.CONTESTANTS)
+def test_topk_sparse(benchmark: Any, contestant: str) -> None:
+    problem = bench_topk_sparse.Problem.make(DATASET, 20, 10, 300, THREADS)
+    try:
+        case = bench_topk_sparse.topk_sparse_case(contestant, problem, THREADS)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)
