@@ -27,6 +27,7 @@ constexpr Offset kTaskProducts = Offset{1} << 16;   // outweigh the start of a t
 constexpr Offset kSplitProducts = Offset{1} << 18;  // of one query that outweigh the start of threads
 constexpr Offset kRangesEach = 2;                   // ranges of columns a thread, for balance
 constexpr Offset kLineEntries = 16;                 // ids, or values, of a cache line
+constexpr Offset kPrefetched = 512;                 // entries of a row, after which the hardware has seen enough of it
 
 /// A sum that nothing was added to. No sum of products becomes -0: they are added to +0 first.
 constexpr double kUntouched = -0.0;
@@ -149,9 +150,9 @@ class Ranker {
     return n_touched;
   }
 
-  /// Rows lie apart, and are too short for a hardware prefetcher to help.
+  /// Rows lie apart, and most are too short for a hardware prefetcher to help.
   void prefetch_row(Offset begin, Offset end) const {
-    end = std::min(end, begin + kTileColumns);
+    end = std::min(end, begin + kPrefetched);
     for (Offset at = begin; at < end; at += kLineEntries) {
       prefetch(search_.weights.indices + at);
       prefetch(search_.weights.values + at);

@@ -25,7 +25,7 @@ namespace likewise::cpu {
 ///
 /// Deshpande & Karypis (2004), doi:10.1145/963770.963776, section 4. 2 flops and 8 bytes of weights a product, of which
 /// a user has one for every entry of the rows that the history names. Scratch of a thread: 12 bytes a column of m, at
-/// most 1.5 MiB, 8 an entry of the longest history, and 16 k; m / 8 bytes with `allow`, n for all threads.
+/// most 1.5 MiB, 8 an entry of the longest history, and 48 k; m / 8 bytes with `allow`, n for all threads.
 /// Throws std::invalid_argument when shapes disagree, k is 0, or `allow` does not rise inside [0, m).
 void topk_sparse(const Context& ctx, CsrView<const float> queries, CsrView<const float> weights,
                  std::optional<CsrView<const float>> exclude, std::optional<std::span<const Id>> allow,
