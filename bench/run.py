@@ -196,6 +196,30 @@ def _approximate(args: argparse.Namespace) -> int:
     return _grid(args, measure_factors) if args.dataset else 0
 
 
+def _topk_sparse(args: argparse.Namespace) -> int:
+    from bench import bench_topk_sparse
+
+    run = harness.now()
+
+    def measure(dataset: str, neighbours: int) -> Sequence[dict[str, Any]]:
+        rows = [
+            bench_topk_sparse.run_topk_sparse(
+                dataset,
+                args.contestants or list(bench_topk_sparse.CONTESTANTS),
+                neighbours=neighbours,
+                k=args.top,
+                n_users=n_users,
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for n_users in args.users
+        ]
+        return [row for part in rows for row in part]
+
+    return _grid(args, measure)
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from bench import bench_metrics
 
@@ -336,6 +360,15 @@ def _parser() -> argparse.ArgumentParser:
     approximate.add_argument("--ef-construction", type=int, default=128)
     approximate.add_argument("--m", type=int, default=16)
     approximate.add_argument("--threads", type=int, default=2)
+
+    topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
+    measured(topk_sparse, 5)
+    topk_sparse.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
+    topk_sparse.add_argument("--neighbours", dest="factors", nargs="+", type=int, default=[100], help="of an item")
+    topk_sparse.add_argument("--users", nargs="+", type=int, default=[1, 1_000_000], help="at most as many queries")
+    topk_sparse.add_argument("--top", type=int, default=10, help="results a query (default %(default)s)")
+    topk_sparse.add_argument("--threads", type=int, default=2)
+    topk_sparse.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     evaluate = command("evaluate", _evaluate, "ranking and metrics of a model, beside the peers")
     on_data(evaluate, (64,))

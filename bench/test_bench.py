@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from bench import bench_als, bench_approximate, bench_metrics, bench_topk, datasets, harness, memory, ours, peers, roof
+from bench import (
+    bench_als,
+    bench_approximate,
+    bench_metrics,
+    bench_topk,
+    bench_topk_sparse,
+    datasets,
+    harness,
+    memory,
+    ours,
+    peers,
+    roof,
+)
 from likewise.retrieval import ApproximateIndex, ExactIndex
 
 DATASET, FACTORS, THREADS = "synth-20k", 32, 2
@@ -92,6 +104,16 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
     index = ApproximateIndex(problem.items, library=library, n_jobs=THREADS)
     best = exact.search(problem.queries, problem.k, problem.seen)
     _run(benchmark, bench_approximate.approximate_case(problem, index, 64, 100, best, {}))
+
+
+@pytest.mark.parametrize("contestant", bench_topk_sparse.CONTESTANTS)
+def test_topk_sparse(benchmark: Any, contestant: str) -> None:
+    problem = bench_topk_sparse.Problem.make(DATASET, 20, 10, 300, THREADS)
+    try:
+        case = bench_topk_sparse.topk_sparse_case(contestant, problem, THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
 
 
 @pytest.mark.parametrize("contestant", bench_metrics.CONTESTANTS)

@@ -79,6 +79,19 @@ def negated_distances(
     return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
 
 
+def sparse_scores(queries: CSR, weights: CSR) -> npt.NDArray[np.float32]:
+    """Scores of every pair: float64 sums of products by rising i, rounded to float32; -inf where none is stored."""
+    sums = np.zeros((queries.n_rows, weights.n_cols))
+    touched = np.zeros(sums.shape, dtype=bool)
+    for row in range(queries.n_rows):
+        for i, value in zip(*queries.row(row), strict=True):
+            ids, values = weights.row(i)
+            sums[row, ids] += value.astype(np.float64) * values.astype(np.float64)
+            touched[row, ids] = True
+    with np.errstate(over="ignore"):
+        return np.where(touched, sums.astype(np.float32), np.float32(-np.inf))
+
+
 def gramian(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """y' y."""
     return y.astype(np.float64).T @ y.astype(np.float64)

@@ -11,6 +11,7 @@ void bind_als(py::module_& m);
 void bind_dense(py::module_& m);
 void bind_metrics(py::module_& m);
 void bind_topk(py::module_& m);
+void bind_topk_sparse(py::module_& m);
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "CPU kernels of likewise.";
@@ -46,6 +47,7 @@ PYBIND11_MODULE(_core, m) {
   bind_dense(m);
   bind_metrics(m);
   bind_topk(m);
+  bind_topk_sparse(m);
 }
 
 }  // namespace likewise::bindings

@@ -267,8 +267,8 @@ def as_host(array: Any) -> NDArray[Any]:
     if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch
         tensor = array.detach().cpu()
         if is_bfloat16(tensor):
-            view = getattr(importlib.import_module(type(tensor).__module__.partition(".")[0]), "int16")
-            return np.asarray(tensor.contiguous().view(view).numpy()).view(np.uint16)
+            torch = importlib.import_module(type(tensor).__module__.partition(".")[0])
+            return np.asarray(tensor.contiguous().view(torch.int16).numpy()).view(np.uint16)
         return np.asarray(tensor.numpy())
     if hasattr(array, "__cuda_array_interface__") and hasattr(array, "get"):  # cupy
         array = array.get()

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
-UInt16 = NDArray[np.uint16]
 UInt8 = NDArray[np.uint8]
+UInt16 = NDArray[np.uint16]
 Int8 = NDArray[np.int8]
 
 class Context:
@@ -99,6 +99,16 @@ def topk(
 def topk_scores(
     ctx: Context,
     all_scores: Float32,
+    exclude: CSR | None,
+    allow: Int32 | None,
+    deny: UInt8 | None,
+    ids: Int32,
+    scores: Float32,
+) -> None: ...
+def topk_sparse(
+    ctx: Context,
+    queries: CSR,
+    weights: CSR,
     exclude: CSR | None,
     allow: Int32 | None,
     deny: UInt8 | None,

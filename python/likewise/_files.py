@@ -17,9 +17,13 @@ from safetensors.numpy import save_file
 from likewise._io import whole_file
 from likewise.exceptions import ModelFileError
 
-__all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
+__all__ = ["FORMAT_VERSION", "map_model_file", "read_model_file", "write_model_file"]
 
 FORMAT_VERSION = 1
+_DTYPES = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
 _KEY, _CHECKSUM_KEY = "likewise", "likewise_crc32"
 
 
@@ -63,18 +67,57 @@ def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         raise ModelFileError(f"load: {target.name!r} is damaged, truncated or no model file ({error})") from error
     if _KEY not in metadata:
         raise ModelFileError(f"load: {target.name!r} is a safetensors file, but likewise did not write it")
-    try:
-        header = json.loads(metadata[_KEY])
-        version = header["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"load: the header of {target.name!r} is damaged") from error
-    if version != FORMAT_VERSION:
-        raise ModelFileError(
-            f"load: {target.name!r} has format {version}, this version of likewise reads {FORMAT_VERSION}; upgrade it"
-        )
+    header = _header(metadata, target.name)
     if metadata.get(_CHECKSUM_KEY) != _checksum(metadata[_KEY], arrays):
         raise ModelFileError(f"load: {target.name!r} is damaged, its checksum is not that of its content")
     return header, arrays
+
+
+def map_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return the header and the arrays of a file of ours, mapped and read-only. The checksum is not looked at.
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+        As `read_model_file`.
+    """
+    target = Path(path)
+    if not target.is_file():
+        raise FileNotFoundError(f"load: there is no file {str(path)!r}")
+    try:
+        with safe_open(str(target), framework="numpy") as file:  # which checks that the parts are where they should be
+            metadata = file.metadata() or {}
+        with target.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            parts = json.loads(stream.read(size))
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ModelFileError(f"load: {target.name!r} is damaged, truncated or no model file ({error})") from error
+    if _KEY not in metadata:
+        raise ModelFileError(f"load: {target.name!r} is a safetensors file, but likewise did not write it")
+    arrays = {}
+    for name, part in parts.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape = np.dtype(_DTYPES[part["dtype"]]), tuple(part["shape"])
+        if 0 in shape:  # nothing to map
+            arrays[name] = np.empty(shape, dtype)
+        else:
+            arrays[name] = np.memmap(target, dtype, "r", 8 + size + part["data_offsets"][0], shape)
+    return _header(metadata, target.name), arrays
+
+
+def _header(metadata: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The JSON header of a file of ours, if this version reads it."""
+    try:
+        header: dict[str, Any] = json.loads(metadata[_KEY])
+        version = header["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"load: the header of {name!r} is damaged") from error
+    if version != FORMAT_VERSION:
+        raise ModelFileError(
+            f"load: {name!r} has format {version}, this version of likewise reads {FORMAT_VERSION}; upgrade it"
+        )
+    return header
 
 
 def _checksum(header: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from likewise._validation import check_rows
 
-__all__ = ["CSR", "check_shape", "coordinate_order", "read_only", "stable_order"]
+__all__ = ["CSR", "check_finite", "check_shape", "coordinate_order", "read_only", "stable_order"]
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -117,7 +117,7 @@ class CSR:
             or beyond float32; the message says where the first one is.
         """
         matrix = cls._from_unchecked(subject, "column", indptr, indices, values, shape)
-        _check_finite(subject, matrix)
+        check_finite(subject, matrix)
         return matrix
 
     @classmethod
@@ -182,7 +182,7 @@ class CSR:
             # A CSC is the CSR of its transpose; checked as such, before any loop of scipy's runs over its ids.
             columns = cls._from_unchecked(subject, "row", X.indptr, X.indices, X.data, shape[::-1])
             matrix = columns.transpose()
-            _check_finite(subject, matrix)
+            check_finite(subject, matrix)
             return matrix
         if X.format == "coo":
             # Values are narrowed before the conversion, so that no float64 copy of the matrix is ever made.
@@ -442,7 +442,8 @@ def _sort_and_sum(
     return csr.indptr.astype(np.int64, copy=False), csr.indices.astype(np.int32, copy=False), csr.data
 
 
-def _check_finite(subject: str, matrix: CSR) -> None:
+def check_finite(subject: str, matrix: CSR) -> None:
+    """Raise ``ValueError`` that says where the first value that is NaN or infinite stands, if there is one."""
     # A float64 sum of finite float32 numbers is finite, so one pass without a temporary settles the usual case.
     with np.errstate(invalid="ignore"):
         if np.isfinite(matrix.values.sum(dtype=np.float64)):

@@ -1,8 +1,19 @@
-"""Top-k retrieval: the one path from vectors or scores to ranked ids, approximate search, and metrics of rankings."""
+"""Top-k retrieval: the one path from vectors, scores or weights to ranked ids, indexes, and metrics of rankings."""
 
 from ._metrics import auc, mean_ndcg, ranking_metrics
 from ._top_k import MAX_K, top_k, top_k_scores
+from ._top_k_sparse import top_k_sparse
 from .approximate import ApproximateIndex
 from .exact import ExactIndex
 
-__all__ = ["MAX_K", "ApproximateIndex", "ExactIndex", "auc", "mean_ndcg", "ranking_metrics", "top_k", "top_k_scores"]
+__all__ = [
+    "MAX_K",
+    "ApproximateIndex",
+    "ExactIndex",
+    "auc",
+    "mean_ndcg",
+    "ranking_metrics",
+    "top_k",
+    "top_k_scores",
+    "top_k_sparse",
+]

@@ -13,7 +13,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int, check_rows
 from likewise.data.csr import CSR
 
-__all__ = ["MAX_K", "as_mask", "top_k", "top_k_scores"]
+__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "top_k", "top_k_scores"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -110,8 +110,8 @@ def top_k(
         items = backend.items(backend.asarray(items), None if scale is None else backend.asarray(scale))
     n, (n_items, d) = len(query_rows), items.shape
     own, listed = (allow, None) if isinstance(allow, CSR) else (None, allow)
-    allowed = _as_ids(backend, subject, "allow", listed, n_items)
-    denied = _as_bits(backend, subject, "deny", deny, n_items)
+    allowed = as_ids(backend, subject, "allow", listed, n_items)
+    denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n, min(k, n_items))
     score = kernels.Score.distance if distances else kernels.Score.inner_product
     for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // max(1, n_items * d)), verbose):
@@ -176,8 +176,8 @@ def top_k_scores(
         If an id of `deny` or `allow` is outside [0, n_items).
     """
     k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
-    allowed = _as_ids(backend, subject, "allow", allow, n_items)
-    denied = _as_bits(backend, subject, "deny", deny, n_items)
+    allowed = as_ids(backend, subject, "allow", allow, n_items)
+    denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n_queries, min(k, n_items))
     for rows in _blocks(n_queries, max(1, _BLOCK_SCORES // max(1, n_items)), verbose):
         block = backend.asarray(score_rows(rows))
@@ -219,7 +219,7 @@ def _rows_of(matrix: CSR, rows: slice) -> CSR:
     return matrix if rows == slice(0, matrix.n_rows) else matrix.take_rows(rows)
 
 
-def _as_ids(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
+def as_ids(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
     """Ids, or those of a mask, sorted and without repeats, as the kernels want them."""
     if given is None:
         return None
@@ -233,7 +233,7 @@ def _as_ids(backend: Backend, subject: str, name: str, given: npt.ArrayLike | No
     return backend.asarray(rows, np.int32)
 
 
-def _as_bits(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
+def as_bits(backend: Backend, subject: str, name: str, given: npt.ArrayLike | None, n_items: int) -> Any:
     """Ids, or a mask of them, as a bitmap."""
     if given is None:
         return None

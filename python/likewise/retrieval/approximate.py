@@ -18,8 +18,8 @@ from likewise.data.csr import CSR
 from likewise.exceptions import ModelFileError
 
 from ._hnsw import GRAPHS, Graph, GraphOptions, graph_class
-from ._top_k import MAX_K, _as_ids, top_k, top_k_scores
-from .exact import _as_exclusions, _as_vectors
+from ._top_k import MAX_K, as_ids
+from .exact import METRICS, ExactIndex, as_lists, as_vectors
 
 __all__ = ["ApproximateIndex"]
 
@@ -30,7 +30,6 @@ Float64Array = npt.NDArray[np.float64]
 
 _CLASS = "ApproximateIndex"
 _SETTINGS = ("metric", "library", "m", "ef_construction", "ef_search")
-_METRICS = ("inner_product", "cosine", "euclidean")
 _MAX_LINKS, _MAX_EF = 1024, 1_000_000
 # Proposals beyond k: exact scores order near ties otherwise than the library's float32.
 _SLACK = 6
@@ -85,7 +84,7 @@ class ApproximateIndex:
     Attributes
     ----------
     vectors : ndarray of shape (n_items, n_factors), float32
-        Read-only; under ``"cosine"`` a copy with rows of length one (or zero).
+        Read-only.
     metric, library : str
     m, ef_construction, ef_search : int
         As above.
@@ -135,7 +134,7 @@ class ApproximateIndex:
         n_jobs: int | None = None,
         verbose: bool | int = False,
     ) -> None:
-        rows = _as_vectors(_CLASS, "vectors", vectors)
+        rows, _ = as_vectors(_CLASS, "vectors", vectors)
         self._configure(rows.shape[1], metric, library, m, ef_construction, ef_search, n_jobs)
         self._append(rows, verbose)
 
@@ -150,7 +149,7 @@ class ApproximateIndex:
         n_jobs: int | None,
     ) -> None:
         """Check the parameters and start without vectors."""
-        self.metric = check_choice(_CLASS, "metric", metric, _METRICS)
+        self.metric = check_choice(_CLASS, "metric", metric, METRICS)
         if library is not None:
             check_choice(_CLASS, "library", library, tuple(GRAPHS))
         self.m = check_int(_CLASS, "m", m, minimum=2, maximum=_MAX_LINKS)
@@ -160,7 +159,7 @@ class ApproximateIndex:
         self._backend = get_backend("cpu", n_jobs, _CLASS)
         self.library, self._graph_class = graph_class(library, _CLASS)
         self._options = GraphOptions(n_factors, self.metric != "euclidean", self.m, self.ef_construction)
-        self.vectors: Float32Array = np.empty((0, n_factors), np.float32)
+        self._exact = ExactIndex(np.empty((0, n_factors), np.float32), metric=self.metric, n_jobs=n_jobs)
         self._graph: Graph | None = None
         self._unit = 0.0  # length of the longest vector when the graph was begun
 
@@ -185,15 +184,14 @@ class ApproximateIndex:
             As in the constructor; also if the vectors are of another length.
         """
         subject = f"{_CLASS}.add"
-        rows = _as_vectors(subject, "vectors", vectors)
+        rows, _ = as_vectors(subject, "vectors", vectors)
         self._check_width(subject, "the new vectors", rows)
         self._append(rows, verbose)
 
     def _append(self, rows: Float32Array, verbose: bool | int) -> None:
-        lengths = _lengths(rows)
-        if self.metric == "cosine":
-            rows, lengths = _unit_rows(rows, lengths), np.sign(lengths)
+        exact = ExactIndex(rows, metric=self.metric, n_jobs=self.n_jobs)
         every = np.concatenate([self.vectors, rows]) if len(self) else rows
+        lengths = np.sign(_lengths(rows)) if self.metric == "cosine" else _lengths(rows)
         longest = float(lengths.max(initial=0))
         if self._graph is None or len(self._graph) != len(self) or longest > _OUTGROWN * self._unit:
             self._unit = max(longest, self._unit)
@@ -207,11 +205,15 @@ class ApproximateIndex:
         if self._graph is not None:
             starts = range(len(self._graph), len(every), _BLOCK_VECTORS)
             for start in ProgressBar(starts, verbose=verbose, description="Linking", unit="block"):
-                points = _scaled(every[start : start + _BLOCK_VECTORS], 1 / self._unit)
-                self._graph.add(points, self._backend.context.n_threads)
-        every = every.view()
-        every.flags.writeable = False
-        self.vectors = every
+                self._graph.add(self._points(every[start : start + _BLOCK_VECTORS]), self._backend.context.n_threads)
+        if len(self):
+            self._exact.add(rows)
+        else:
+            self._exact = exact
+
+    def _points(self, rows: Float32Array) -> Float32Array:
+        """Vectors as the library gets them: of length one, or in units of the longest."""
+        return _unit_rows(rows, _lengths(rows)) if self.metric == "cosine" else _scaled(rows, 1 / self._unit)
 
     # ------------------------------------------------------------------ searching
 
@@ -301,14 +303,14 @@ class ApproximateIndex:
     def _checked(
         self, subject: str, queries: npt.ArrayLike, k: Any, exclude: Any, deny: Any, allow: Any
     ) -> tuple[Float32Array, int, CSR | None, Int32Array | None, Int32Array | None]:
-        """The arguments of a search, in the order of `search`; under ``"cosine"`` queries of length one."""
+        """The arguments of a search, in the order of `search`."""
         k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
-        rows = _as_vectors(subject, "queries", queries)
+        rows, _ = as_vectors(subject, "queries", queries)
         self._check_width(subject, "queries", rows)
-        excluded = _as_exclusions(subject, exclude, (len(rows), len(self)))
-        allowed, denied = _as_ids(subject, "allow", allow, len(self)), _as_ids(subject, "deny", deny, len(self))
-        if self.metric == "cosine":
-            rows = _unit_rows(rows, _lengths(rows))
+        excluded = as_lists(subject, "exclude", exclude, (len(rows), len(self)))
+        allowed, denied = (
+            as_ids(self._backend, subject, name, given, len(self)) for name, given in (("allow", allow), ("deny", deny))
+        )
         return rows, k, excluded, denied, allowed
 
     def _check_width(self, subject: str, name: str, rows: Float32Array) -> None:
@@ -357,10 +359,8 @@ class ApproximateIndex:
 
     def _propose(self, queries: Float32Array, count: int, ef: int) -> Int64Array:
         assert self._graph is not None  # or no query would come here
-        if self.metric == "euclidean":
-            points = _scaled(queries, 1 / self._unit)
-        else:
-            points = _unit_rows(queries, _lengths(queries))  # the same ranking, and no overflow
+        is_distance = self.metric == "euclidean"  # of others a query's length changes no ranking, and may overflow
+        points = self._points(queries) if is_distance else _unit_rows(queries, _lengths(queries))
         return self._graph.search(points, count, ef, self._backend.context.n_threads)
 
     def _rank(
@@ -372,27 +372,12 @@ class ApproximateIndex:
         blocked: npt.NDArray[np.bool_] | None,
     ) -> tuple[Int32Array, Float32Array]:
         """The k best of each query's proposals that are not masked, by exact scores; -1 among proposals is none."""
-        is_open = proposals >= 0
-        if blocked is not None:
-            is_open &= ~blocked[proposals]
-        if excluded is not None:
-            is_open &= ~_holds(excluded, proposals)
-        rows, places = np.nonzero(is_open)
-        chosen = proposals[rows, places]
-        scores = np.full(proposals.shape, -np.inf, np.float32)
-        size = max(1, _BLOCK_NUMBERS // max(1, self.shape[1]))
-        for start in range(0, rows.size, size):
-            pairs = slice(start, start + size)
-            scores[rows[pairs], places[pairs]] = self._pair_scores(queries[rows[pairs]], self.vectors[chosen[pairs]])
-        order = np.lexsort((proposals, -scores), axis=-1)[:, :k]
-        best = np.take_along_axis(scores, order, axis=1)
-        ids = np.where(best > -np.inf, np.take_along_axis(proposals, order, axis=1), -1)
-        return ids.astype(np.int32), best
-
-    def _pair_scores(self, queries: Float32Array, vectors: Float32Array) -> Float32Array:
-        """Scores of pairs of rows, computed in float64."""
-        x, y = queries.astype(np.float64), vectors.astype(np.float64)
-        return _as_scores(0 - _lengths(x - y) if self.metric == "euclidean" else np.einsum("nd,nd->n", x, y))
+        rising = np.sort(proposals, axis=1)
+        is_new = np.diff(rising, axis=1, prepend=-1) > 0
+        offsets = np.concatenate([[0], np.cumsum(np.count_nonzero(is_new, axis=1))]).astype(np.int64)
+        ids = rising[is_new].astype(np.int32)
+        own = CSR(offsets, ids, np.ones(ids.size, np.float32), (len(queries), len(self)))
+        return self._exact.search(queries, k, excluded, blocked, own)
 
     def _search_exactly(
         self,
@@ -404,27 +389,7 @@ class ApproximateIndex:
         verbose: bool | int,
         subject: str,
     ) -> tuple[Int32Array, Float32Array]:
-        if self.metric != "euclidean":
-            return top_k(
-                self._backend, queries, self.vectors, k, excluded, denied, allowed, verbose=verbose, subject=subject
-            )
-        candidates = np.arange(len(self)) if allowed is None else allowed.astype(np.int64)
-
-        def score_rows(rows: slice) -> Float32Array:
-            # Differences, not |q|^2 - 2 q'y + |y|^2, which cancels where vectors are near one another.
-            from scipy.spatial.distance import cdist
-
-            out = np.full((rows.stop - rows.start, len(self)), -np.inf, np.float32)
-            size = max(1, _BLOCK_NUMBERS // max(1, self.shape[1]))
-            for start in range(0, candidates.size, size):
-                part = candidates[start : start + size]
-                out[:, part] = _as_scores(0 - cdist(queries[rows], self.vectors[part]))
-            return out
-
-        return top_k_scores(
-            self._backend, score_rows, len(queries), len(self), k, excluded, denied, allowed, verbose=verbose,
-            subject=subject,
-        )  # fmt: skip
+        return self._exact.search(queries, k, excluded, denied, allowed, verbose=verbose)
 
     # ------------------------------------------------------------------ files
 
@@ -489,10 +454,10 @@ class ApproximateIndex:
     ) -> ApproximateIndex:
         """Rebuild an index; ``KeyError``, ``TypeError`` or ``ValueError`` where its parts do not fit together."""
         index = cls.__new__(cls)
-        rows = _as_vectors(_CLASS, "vectors", vectors)
+        rows, _ = as_vectors(_CLASS, "vectors", vectors)
         index._configure(rows.shape[1], n_jobs=n_jobs, **{name: header[name] for name in _SETTINGS})
         index._unit = check_float(_CLASS, "unit", header["unit"], minimum=0)
-        index.vectors = rows
+        index._exact = ExactIndex(rows, metric=index.metric, n_jobs=n_jobs)
         if "graph" in arrays:
             index._graph = _graph_from(index._graph_class, arrays["graph"], index._options)
             if len(index._graph) != len(rows) or index._unit == 0:
@@ -501,6 +466,11 @@ class ApproximateIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (*self._to_state(), self.vectors, self.n_jobs)
+
+    @property
+    def vectors(self) -> Float32Array:
+        """The vectors, read-only."""
+        return self._exact.vectors
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -530,12 +500,6 @@ def _graph_from(graph_class: type[Graph], content: npt.NDArray[Any], options: Gr
         return graph_class.from_bytes(content, options)
     except Exception as error:  # each library has its own way to say no
         raise ValueError(f"the library does not take the graph: {error}") from error
-
-
-def _as_scores(numbers: Float64Array) -> Float32Array:
-    """Rounded to float32; -inf, which no slot holds, for what is below its range, as the kernels have it."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float32)
 
 
 def _lengths(rows: npt.NDArray[np.floating[Any]]) -> Float64Array:
@@ -581,14 +545,3 @@ def _alike(rows: Int64Array, counts: Int64Array, verbose: bool | int) -> Iterato
         parts += [like[start : start + size] for start in range(0, like.size, size)]
     # A bar that is not drawn takes as long as the graph for a single query.
     yield from ProgressBar(parts, verbose=verbose, description="Searching", unit="block") if verbose else parts
-
-
-def _holds(matrix: CSR, ids: Int64Array) -> npt.NDArray[np.bool_]:
-    """Whether each id is stored in the row of `matrix` in whose row it stands."""
-    stored = matrix.row_numbers().astype(np.int64) * matrix.n_cols + matrix.indices  # rising
-    asked = np.arange(len(ids))[:, np.newaxis] * matrix.n_cols + ids
-    if stored.size == 0:
-        return np.zeros(ids.shape, dtype=bool)
-    places = np.minimum(np.searchsorted(stored, asked), stored.size - 1)
-    found: npt.NDArray[np.bool_] = stored[places] == asked
-    return found

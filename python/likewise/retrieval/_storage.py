@@ -1,0 +1,115 @@
+"""Item vectors as an index stores them, and their copy rounded for fast scans; both change row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from likewise._backend import Backend
+
+__all__ = ["STORAGES", "RoundedCopy", "as_float32", "as_stored", "blocks", "extended"]
+
+STORAGES: dict[str, Any] = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
+
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+
+# Numbers converted at a time: 4 MiB of float32.
+_BLOCK_NUMBERS = 1 << 20
+_LEVELS = 127
+_GROUP = 32  # rows that are rounded together (csrc/topk.hpp)
+
+
+def blocks(shape: tuple[int, ...]) -> list[slice]:
+    """Slices of rows of a matrix, some at a time."""
+    size = max(1, _BLOCK_NUMBERS // max(1, shape[1]))
+    return [slice(start, min(start + size, shape[0])) for start in range(0, shape[0], size)]
+
+
+def as_stored(
+    vectors: Float32Array, storage: str, subject: str = "ExactIndex"
+) -> tuple[npt.NDArray[Any], Float32Array | None]:
+    """Vectors as they are stored, and what each must be multiplied by; float32 ones are not copied."""
+    if storage == "float32":
+        return vectors, None
+    out = np.empty(vectors.shape, STORAGES[storage])
+    if storage == "bfloat16":
+        for rows in blocks(vectors.shape):
+            bits = vectors[rows].view(np.uint32).astype(np.uint64)  # room for the carry of a number next to infinity
+            out[rows] = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+            if (out[rows] & 0x7F80 == 0x7F80).any():
+                raise ValueError(f"{subject}: vectors must be inside bfloat16, got {np.abs(vectors[rows]).max()}")
+        return out, None
+    steps = np.abs(vectors).max(axis=1, initial=0) / np.float32(_LEVELS)
+    with np.errstate(divide="ignore"):
+        inverses = np.where(steps > np.finfo(np.float32).tiny, 1 / steps, 0).astype(np.float32)
+    for rows in blocks(vectors.shape):
+        out[rows] = np.rint(vectors[rows] * inverses[rows, np.newaxis]).clip(-_LEVELS, _LEVELS)
+    return out, steps
+
+
+def as_float32(stored: npt.NDArray[Any], scale: Float32Array | None = None) -> Float32Array:
+    """Stored vectors as float32, times their scales."""
+    is_bfloat16 = stored.dtype == np.uint16
+    rows = (stored.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else stored.astype(np.float32)
+    return rows if scale is None else rows * scale[:, np.newaxis]
+
+
+class RoundedCopy:
+    """A copy of item vectors in int8, in the order of their lengths, that scans on a tile unit read.
+
+    Parameters
+    ----------
+    backend : Backend
+        One whose context has tiles.
+    items : Items
+        Vectors as the kernels take them.
+    lengths : ndarray of shape (n,), float64
+        Their lengths; the longest come first.
+    """
+
+    def __init__(self, backend: Backend, items: Any, lengths: npt.NDArray[np.float64]) -> None:
+        self._backend = backend
+        n = len(lengths)
+        self._order = backend.empty((n,), np.int32)
+        self._order[:] = np.argsort(-lengths)
+        self._places = np.empty(n, np.int32)
+        self._places[self._order] = np.arange(n, dtype=np.int32)
+        kernels = backend.kernels
+        self._tiles = backend.empty((kernels.quantized_groups(n), kernels.quantized_bytes(items.shape[1])), np.int8)
+        self._extents = backend.empty((len(self._tiles), 6))
+        self._round(items, np.arange(len(self._tiles), dtype=np.int32))
+
+    def arrays(self) -> tuple[npt.NDArray[np.int8], Float32Array, Int32Array]:
+        """What `Backend.items` takes."""
+        return self._tiles, self._extents, self._order
+
+    def update(self, items: Any, ids: Int64Array) -> None:
+        """Round the rows `ids` anew; rows beyond those that there were come last."""
+        n, before = items.shape[0], len(self._order)
+        if n > before:
+            new = np.arange(before, n, dtype=np.int32)
+            n_groups = self._backend.kernels.quantized_groups(n)
+            self._order, self._places = (extended(rows, n, new) for rows in (self._order, self._places))
+            self._tiles, self._extents = (extended(rows, n_groups) for rows in (self._tiles, self._extents))
+        self._round(items, np.unique(self._places[ids] // _GROUP))
+
+    def _round(self, items: Any, groups: Int32Array) -> None:
+        kernels, context = self._backend.kernels, self._backend.context
+        kernels.quantize_items(context, items, self._order, groups, self._tiles, self._extents)
+
+
+def extended(array: npt.NDArray[Any], n: int, values: Any = 0) -> npt.NDArray[Any]:
+    """`array` with n rows, the new ones `values`; with room behind it, so that many small additions cost little."""
+    before = len(array)
+    base = array.base
+    whole = base if isinstance(base, np.ndarray) and base.dtype == array.dtype and base.ndim == array.ndim else array
+    if len(whole) < n or not whole.flags.writeable or whole.ctypes.data != array.ctypes.data:
+        whole = np.empty((max(n, before + before // 2), *array.shape[1:]), array.dtype)
+        whole[:before] = array
+    out = whole[:n]
+    out[before:] = values
+    return out
