@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
+import likewise as lw
 import reference
 from likewise.data import CSR
-from likewise.exceptions import BackendUnavailableError
+from likewise.exceptions import BackendUnavailableError, ModelFileError
 from likewise.retrieval import ExactIndex
+
+
+def whole_numbers(rng, shape):
+    """Vectors whose dot products are exact in float32, with many ties."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def assert_same(result, expected):
+    assert_array_equal(result[0], expected[0])
+    assert_array_equal(result[1], expected[1])
 
 
 @pytest.fixture
@@ -151,3 +167,294 @@ def test_search_refuses(queries, vectors, arguments, error, message):
 def test_index_on_a_missing_device(vectors):
     with pytest.raises(BackendUnavailableError, match="ExactIndex: device='cuda:99' cannot be used"):
         ExactIndex(vectors, device="cuda:99")
+
+
+METRICS = ("inner_product", "cosine", "euclidean")
+
+
+def scores_of(metric, queries, vectors, bias=None):
+    """What an index says, in float64 as far as it goes."""
+    x, y = np.asarray(queries, np.float64), np.asarray(vectors, np.float64)
+    if metric == "euclidean":
+        return -np.sqrt(np.square(x[:, None] - y).sum(axis=2))
+    if metric == "cosine":
+        x, y = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300) for rows in (x, y))
+    return x @ y.T + (0 if bias is None else bias)
+
+
+def assert_ranks(result, scores, k, **masks):
+    """Scores are those of the best candidates, and of the ids beside them; neighbours in rank may be near ties."""
+    ids, found = result
+    _, best = reference.top_k(scores, k, **masks)
+    assert_allclose(found, best, rtol=2e-6, atol=2e-6)
+    for row, (row_ids, row_found) in enumerate(zip(ids, found, strict=True)):
+        kept = row_ids[row_ids >= 0]
+        assert np.unique(kept).size == kept.size
+        assert_allclose(row_found[row_ids >= 0], scores[row, kept], rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [200, 9000], ids="n={}".format)  # without and with a rounded copy
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_search_ranks_by_every_metric_what_is_stored(rng, metric, storage, size):
+    vectors, queries = rng.standard_normal((size, 60)), rng.standard_normal((40, 60))
+    vectors[3], queries[2] = 0, 0
+    bias = None if metric == "euclidean" else rng.standard_normal(size)
+    index = ExactIndex(vectors, metric=metric, storage=storage, bias=bias)
+    expected = scores_of(metric, queries.astype(np.float32), index.vectors, bias)
+    exclude = reference.random_csr(rng, (40, size), 0.1)
+    for _ in range(3):
+        assert_ranks(index.search(queries, 10), expected, 10)
+        assert_ranks(index.search(queries, 10, exclude, deny=[4, 5]), expected, 10, exclude=exclude, deny=[4, 5])
+    assert_allclose(index.vectors, vectors, atol={"float32": 1e-6, "bfloat16": 0.02, "int8": 0.02}[storage])
+
+
+def test_search_takes_masks_and_candidates_of_each_query(rng):
+    vectors, queries = whole_numbers(rng, (50, 6)), whole_numbers(rng, (4, 6))
+    index, scores = ExactIndex(vectors), queries @ vectors.T
+    mask = rng.random(50) < 0.4
+    assert_same(index.search(queries, 8, deny=mask), reference.top_k(scores, 8, deny=np.flatnonzero(mask)))
+    assert_same(index.search(queries, 8, allow=mask), reference.top_k(scores, 8, allow=np.flatnonzero(mask)))
+    lists = [[3, 1, 3], [], np.arange(20), (49,)]
+    own = np.full(scores.shape, -np.inf, np.float32)
+    for row, ids in enumerate(lists):
+        own[row, list(ids)] = scores[row, list(ids)]
+    expected = reference.top_k(own, 8, deny=[1])
+    assert_same(index.search(queries, 8, allow=lists, deny=[1]), expected)
+    assert_same(index.search(queries, 8, allow=sp.csr_array(np.isfinite(own)), deny=[1]), expected)
+
+
+@pytest.mark.parametrize("size", [100, 9000], ids="n={}".format)
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_changes_give_what_an_index_of_the_changed_vectors_gives(rng, metric, storage, size):
+    given, queries = rng.standard_normal((size, 60), dtype=np.float32), rng.standard_normal((70, 60))
+    before, vectors = given.copy(), given.copy()
+    bias = None if metric == "euclidean" else rng.standard_normal(size).astype(np.float32)
+    options = {"metric": metric, "storage": storage}
+    index = ExactIndex(given, bias=bias, **options)
+    index.search(queries), index.search(queries)  # makes a rounded copy where there are many
+    removed = []
+    for step in range(4):
+        rows = rng.choice(len(vectors), 5, replace=False)
+        vectors[rows] = rng.standard_normal((5, 60)) * (1 + step)
+        new_bias = None if bias is None else rng.standard_normal(5).astype(np.float32)
+        index.replace(rows, vectors[rows], new_bias)
+        more = rng.standard_normal((1 + 33 * step, 60), dtype=np.float32)
+        assert_array_equal(index.add(more), np.arange(len(vectors), len(vectors) + len(more)))
+        vectors = np.concatenate([vectors, more])
+        if bias is not None:
+            bias[rows] = new_bias
+            bias = np.concatenate([bias, np.zeros(len(more), np.float32)])
+        removed = [row for row in removed if row not in rows]
+        gone = [row for row in (step, 50 + step, len(vectors) - 1) if row not in removed]
+        index.remove(gone)
+        removed += gone
+        same = ExactIndex(vectors, bias=bias, **options)
+        assert_same(index.search(queries, 12, deny=[7]), same.search(queries, 12, deny=[7, *removed]))
+        assert_same(index.search(queries[:2], 12), same.search(queries[:2], 12, deny=removed))
+        assert_same(
+            index.search(queries[:2], 12, deny=np.arange(len(vectors)) == 7), index.search(queries[:2], 12, deny=[7])
+        )
+    assert index.shape == vectors.shape
+    assert f"{len(removed)} removed" in repr(index)
+    assert_array_equal(given, before)  # what was given is the caller's
+
+
+def test_a_change_that_is_refused_changes_nothing(rng):
+    vectors = rng.standard_normal((20, 4))
+    index = ExactIndex(vectors)
+    expected = index.search(vectors, 5)
+    for error, match, change in (
+        (
+            ValueError,
+            "ExactIndex.add: the new vectors have 3 columns but the vectors have 4",
+            lambda: index.add([[1, 2, 3]]),
+        ),
+        (ValueError, "ExactIndex.add: vectors must be finite", lambda: index.add([[1, 2, 3, np.nan]])),
+        (ValueError, "ExactIndex.add: this index has no biases", lambda: index.add(vectors, np.ones(20))),
+        (ValueError, "ExactIndex.replace: there are 1 ids but 2 vectors", lambda: index.replace([1], vectors[:2])),
+        (ValueError, "ExactIndex.replace: ids must not be repeated", lambda: index.replace([1, 1], vectors[:2])),
+        (IndexError, r"ExactIndex.replace: id 20 is outside \[0, 20\)", lambda: index.replace([20], vectors[:1])),
+        (IndexError, r"ExactIndex.remove: id -1 is outside \[0, 20\)", lambda: index.remove([-1])),
+    ):
+        with pytest.raises(error, match=match):
+            change()
+    assert_same(index.search(vectors, 5), expected)
+    index.remove([3])
+    with pytest.raises(KeyError, match="id 3 has been removed already"):
+        index.remove([2, 3])
+    assert (index.search(vectors, 20)[0] >= 0).sum(axis=1).tolist() == [19] * 20
+    index.replace([3], vectors[3:4])
+    assert_same(index.search(vectors, 5), expected)
+
+
+@pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_file_holds_the_index(rng, tmp_path, metric, storage, mmap):
+    vectors, path = rng.standard_normal((9000, 60)), tmp_path / "items.index"
+    index = ExactIndex(vectors, metric=metric, storage=storage)
+    index.remove([5])
+    index.save(path)
+    loaded = ExactIndex.load(path, mmap=mmap)
+    assert repr(loaded) == repr(index)
+    assert loaded.storage_recall == index.storage_recall
+    for _ in range(2):
+        assert_same(loaded.search(vectors[:70]), index.search(vectors[:70]))
+    loaded.replace([5], vectors[5:6])
+    assert_same(loaded.search(vectors[:70]), ExactIndex(vectors, metric=metric, storage=storage).search(vectors[:70]))
+    again = ExactIndex.load(path, mmap=mmap)  # the file is not written to
+    assert_same(again.search(vectors[:7]), index.search(vectors[:7]))
+
+
+def test_a_file_of_something_else_or_damaged_is_refused(rng, tmp_path):
+    path, vectors = tmp_path / "items.index", rng.standard_normal((30, 4))
+    ExactIndex(vectors).save(path)
+    content = path.read_bytes()
+    lw.Popularity().fit(np.eye(3)).save(tmp_path / "model")
+    for mmap in (False, True):
+        with pytest.raises(FileNotFoundError, match="load: there is no file"):
+            ExactIndex.load(tmp_path / "missing", mmap=mmap)
+        with pytest.raises(ModelFileError, match="holds no ExactIndex but 'Popularity'"):
+            ExactIndex.load(tmp_path / "model", mmap=mmap)
+        for size in (0, 7, 100, len(content) - 1):
+            path.write_bytes(content[:size])
+            with pytest.raises(ModelFileError, match="damaged, truncated or no model file"):
+                ExactIndex.load(path, mmap=mmap)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelFileError, match="checksum"):
+        ExactIndex.load(path)
+    with pytest.raises(TypeError, match="mmap must be True or False"):
+        ExactIndex.load(path, mmap="r")
+
+
+def test_storage_recall_is_that_of_a_search_by_hand(rng):
+    vectors, queries = rng.standard_normal((2000, 32)), rng.standard_normal((300, 32))
+    best, _ = ExactIndex(vectors).search(queries, 10)
+    assert ExactIndex(vectors).storage_recall == 1
+    recalls = []
+    for storage in ("bfloat16", "int8"):
+        index = ExactIndex(vectors, storage=storage, recall_queries=queries)
+        found, _ = index.search(queries, 10)
+        share = np.mean([np.isin(a, b).mean() for a, b in zip(found, best, strict=True)])
+        assert index.storage_recall == pytest.approx(share)
+        assert f"storage_recall={share:.3f}" in repr(index)
+        recalls.append(share)
+    assert 0.9 < recalls[1] < recalls[0] < 1
+    assert 0.9 < ExactIndex(vectors, storage="int8").storage_recall <= 1
+
+
+def test_tensors_are_held_without_a_copy(rng):
+    torch = pytest.importorskip("torch")
+    vectors = torch.from_numpy(rng.standard_normal((50, 6), dtype=np.float32))
+    index = ExactIndex(vectors.requires_grad_())
+    assert np.shares_memory(index.vectors, vectors.detach().numpy())
+    expected = ExactIndex(vectors.detach().numpy()).search(vectors.detach().numpy(), 5)
+    assert_same(index.search(vectors, 5), expected)
+    half = vectors.detach().to(torch.bfloat16)
+    stored = ExactIndex(half, storage="bfloat16")
+    assert np.shares_memory(stored._columns["vectors"], half.view(torch.int16).numpy())
+    assert_array_equal(stored.vectors, half.float().numpy())
+    assert stored.storage_recall == 1
+    assert_same(stored.search(half, 5), ExactIndex(half.float()).search(half.float(), 5))
+    assert_same(ExactIndex(half).search(half, 5), stored.search(half, 5))
+
+
+@pytest.mark.parametrize("n_threads", [40])
+def test_concurrent_searches_and_changes(rng, n_threads):
+    """Python threads search one index, while another thread changes what no query is near to."""
+    vectors, queries = rng.standard_normal((9000, 60)), rng.standard_normal((25 * n_threads, 60))
+    index = ExactIndex(vectors, n_jobs=2)
+    expected = index.search(queries, 5)
+    stop = threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            ids = index.add(np.zeros((3, 60)))
+            index.replace(ids, np.full((3, 60), 1e-9))
+            index.remove(ids)
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            results = list(pool.map(lambda row: index.search(queries[row : row + 1], 5), range(len(queries))))
+    finally:
+        stop.set()
+        changer.join()
+    assert_same(tuple(np.concatenate(part) for part in zip(*results, strict=True)), expected)
+    assert len(index) > 9000
+
+
+def test_a_search_leaves_the_interpreter_free(rng):
+    """Another thread counts on while a search of some tenths of a second runs."""
+    vectors = rng.standard_normal((100_000, 64), dtype=np.float32)
+    index, counted, stop = ExactIndex(vectors, n_jobs=1), [0], threading.Event()
+
+    def count() -> None:
+        while not stop.is_set():
+            counted[0] += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        index.search(vectors[:1], 1)
+        before = counted[0]
+        index._backend.kernels.topk(  # the kernel alone: what else a search does takes turns
+            index._backend.context, vectors[:4096], index._items, index._backend.kernels.Score.inner_product,
+            *(None, None, None, None), np.empty((4096, 10), np.int32), np.empty((4096, 10), np.float32),
+        )  # fmt: skip
+        after = counted[0]
+    finally:
+        stop.set()
+        counter.join()
+    assert after - before > 1000
+
+
+def test_an_index_can_be_pickled_and_copied(rng):
+    index = ExactIndex(rng.standard_normal((50, 6)), metric="cosine", storage="int8")
+    index.remove([2])
+    queries = rng.standard_normal((3, 6))
+    for other in (pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):
+        assert repr(other) == repr(index)
+        assert_same(other.search(queries), index.search(queries))
+        other.add(queries)
+        assert len(index) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        (
+            {"metric": "manhattan"},
+            ValueError,
+            "ExactIndex: metric must be one of 'inner_product', 'cosine', 'euclidean'",
+        ),
+        ({"storage": "float16"}, ValueError, "ExactIndex: storage must be one of 'float32', 'bfloat16', 'int8'"),
+        ({"bias": [1, 2]}, ValueError, r"ExactIndex: bias must have shape \(5,\), one number a vector, got \(2,\)"),
+        ({"bias": [1, 2, np.inf, 0, 0]}, ValueError, "ExactIndex: bias must be finite, got inf at 2"),
+        ({"bias": np.ones(5), "metric": "euclidean"}, ValueError, "ExactIndex: a bias cannot be added to distances"),
+        ({"recall_queries": np.ones((1, 3))}, ValueError, "ExactIndex: recall_queries are for a storage that rounds"),
+    ],
+)
+def test_an_index_refuses_options_that_make_no_sense(options, error, match):
+    with pytest.raises(error, match=match):
+        ExactIndex(np.ones((5, 3)), **options)
+
+
+def test_bfloat16_refuses_what_it_cannot_hold():
+    with pytest.raises(ValueError, match="ExactIndex: vectors must be inside bfloat16"):
+        ExactIndex(np.full((2, 2), 3.4e38), storage="bfloat16")
+
+
+def test_masks_of_the_wrong_shape_are_refused(rng):
+    index = ExactIndex(rng.standard_normal((5, 3)))
+    for name in ("deny", "allow"):
+        with pytest.raises(
+            ValueError, match=rf"ExactIndex.search: {name} as a mask must have shape \(5,\), got \(4,\)"
+        ):
+            index.search(np.ones((1, 3)), **{name: np.ones(4, bool)})
+    index.remove([1])
+    with pytest.raises(ValueError, match=r"deny as a mask must have shape \(5,\), got \(4,\)"):
+        index.search(np.ones((1, 3)), deny=np.ones(4, bool))

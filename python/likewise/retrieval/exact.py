@@ -393,11 +393,12 @@ class ExactIndex:
 
     def _update(self, ids: Int64Array) -> None:
         """Hand changed rows to the kernels."""
-        if ids.size == 0:
-            return
+        rounded, self._rounded = self._rounded, None
         self._share()
-        if self._rounded is not None:
-            self._rounded.update(self._items, ids)
+        if rounded is not None and ids.size:
+            rounded.update(self._items, ids)
+        if rounded is not None:
+            self._rounded = rounded
             self._share()
 
     # ------------------------------------------------------------------ files
