@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import likewise as lw
 import reference
+from likewise import _core
+from likewise._backend import Backend
 from likewise.data import CSR
 from likewise.exceptions import BackendUnavailableError, ModelFileError
-from likewise.retrieval import ExactIndex
+from likewise.retrieval import ExactIndex, top_k
 
 
 def whole_numbers(rng, shape):
@@ -458,3 +462,49 @@ def test_masks_of_the_wrong_shape_are_refused(rng):
     index.remove([1])
     with pytest.raises(ValueError, match=r"deny as a mask must have shape \(5,\), got \(4,\)"):
         index.search(np.ones((1, 3)), deny=np.ones(4, bool))
+
+
+def gowalla():
+    folder = Path(os.environ.get("LIKEWISE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "gowalla"
+    if not folder.is_dir():
+        pytest.skip(f"needs the gowalla data in {folder.parent.name}/; set LIKEWISE_DATA to where it is")
+    return lw.Interactions.from_csr(sp.load_npz(folder / "train.npz"))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [lw.datasets.load_online_retail, lw.datasets.load_movietweetings, pytest.param(gowalla, marks=pytest.mark.slow)],
+)
+def test_search_is_exact_for_factors_of_a_model(rng, load):
+    """Bit by bit, on every instruction set, with what users have seen left out."""
+    data = load()
+    model = lw.ImplicitALS(factors=128, iterations=3, random_state=0).fit(data)
+    users = rng.choice(model.n_users_, 40, replace=False)
+    queries, items, seen = model.user_factors_[users], model.item_factors_, data.by_user.take_rows(users)
+    scores = reference.inner_products(queries, items)
+    index = ExactIndex(items)
+    index.search(queries, 1)
+    for k in (10, 100):
+        expected = reference.top_k(scores, k, seen)
+        assert_same(index.search(queries, k, seen), expected)
+        assert_same(index.search(queries[:1], k, seen.take_rows([0])), (expected[0][:1], expected[1][:1]))
+        for simd in _core.available_simd():
+            assert_same(top_k(Backend(2, simd), queries, items, k, seen), expected)
+
+
+class OnDevice:
+    """What tells an array of cupy's from others."""
+
+    __cuda_array_interface__ = None
+
+    def __init__(self, array):
+        self._array = array
+
+    def get(self):
+        return self._array
+
+
+def test_an_array_of_another_device_comes_to_the_host(vectors, queries):
+    index = ExactIndex(OnDevice(vectors))
+    assert np.shares_memory(index.vectors, vectors)
+    assert_same(index.search(OnDevice(queries)), ExactIndex(vectors).search(queries))
