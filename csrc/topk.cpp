@@ -39,6 +39,7 @@ constexpr Offset kTaskProducts = Offset{1} << 23;     // multiply-adds that outw
 constexpr Offset kTaskPairs = Offset{1} << 18;        // and pairs to choose from
 constexpr Offset kTasksEach = 2;                      // tasks a thread, for balance
 constexpr Offset kPreparedEach = 3000;                // numbers prepared anew that outweigh a query's new thresholds
+constexpr Offset kReadEach = 512;                    // queries of a task for which it may read all rounded items
 constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
 constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
@@ -267,8 +268,8 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
                                     kSelectorBytes / n_threads / SelectorBlock::bytes_each(kept, n_candidates));
   Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
   const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, n_candidates * d * n / kTaskProducts);
-  const bool is_ready = rounds && search.is_quantized();  // nothing is prepared for a block of queries
-  if (n_tasks > n_blocks && (n_candidates * d <= kPreparedEach * n || (is_ready && n >= row_multiple * n_tasks))) {
+  const bool is_ready = rounds && search.is_quantized();  // a block of queries only reads the items
+  if (n_tasks > n_blocks && (n_candidates * d <= kPreparedEach * n || (is_ready && n >= kReadEach * n_tasks))) {
     n_blocks = std::min(n_tasks, divide_up(n, row_multiple));
   } else if (n_tasks > n_blocks) {
     const Offset merge_bytes = n * std::min(kept, n_candidates) * static_cast<Offset>(sizeof(Key));

@@ -256,6 +256,8 @@ class CudaBackend(Backend):
 
 def is_bfloat16(array: Any) -> bool:
     """Whether `array` is a torch tensor, or another one, of bfloat16."""
+    if type(array) is np.ndarray and array.dtype.kind != "V":  # NumPy takes microseconds to spell a dtype
+        return False
     return str(getattr(array, "dtype", "")).rpartition(".")[2] == "bfloat16"
 
 
@@ -264,6 +266,8 @@ def as_host(array: Any) -> NDArray[Any]:
 
     What is on the host already is not copied.
     """
+    if type(array) is np.ndarray and array.dtype.kind != "V":
+        return array
     if hasattr(array, "detach") and hasattr(array, "cpu"):  # torch
         tensor = array.detach().cpu()
         if is_bfloat16(tensor):

@@ -534,10 +534,10 @@ def as_vectors(
     if array.ndim != 2:
         way_out = "; one vector v is v[np.newaxis]" if array.ndim == 1 else ""
         raise ValueError(f"{subject}: {name} must be two-dimensional, got shape {array.shape}{way_out}")
-    with np.errstate(over="ignore"):  # what leaves float32 becomes infinite and is reported by place
+    with np.errstate(over="ignore", invalid="ignore"):
+        # What leaves float32 becomes infinite and is reported by place.
         rows: Float32Array = np.ascontiguousarray(array, dtype=np.float32)
-    # A float64 sum of finite float32 numbers is finite: one pass without a temporary settles the usual case.
-    with np.errstate(invalid="ignore"):
+        # A float64 sum of finite float32 numbers is finite: one pass without a temporary settles the usual case.
         if not np.isfinite(rows.sum(dtype=np.float64)):
             row, column = np.unravel_index(int(np.argmin(np.isfinite(rows))), rows.shape)
             value = rows[row, column]
