@@ -39,7 +39,7 @@ constexpr Offset kTaskProducts = Offset{1} << 23;     // multiply-adds that outw
 constexpr Offset kTaskPairs = Offset{1} << 18;        // and pairs to choose from
 constexpr Offset kTasksEach = 2;                      // tasks a thread, for balance
 constexpr Offset kPreparedEach = 3000;                // numbers prepared anew that outweigh a query's new thresholds
-constexpr Offset kReadEach = 512;                    // queries of a task for which it may read all rounded items
+constexpr Offset kReadEach = 512;                     // queries of a task for which it may read all rounded items
 constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
 constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
@@ -887,7 +887,8 @@ void quantize_items(const Context& ctx, const ItemsView& items, std::span<const 
   check_equal(kName, "extents", extents.n_rows, "rows", "items", n_groups, "groups");
   check_equal(kName, "extents", extents.n_cols, "columns", "an extent", kExtentFloats, "numbers");
   if (ctx.micro->quantize_rows == nullptr) throw std::domain_error("quantize_items: this machine has no tile unit");
-  for (const Id id : order) check_that(0 <= id && id < m, kName, "order must be inside [0, " + std::to_string(m) + ")");
+  const bool is_inside = std::all_of(order.begin(), order.end(), [m](Id id) { return 0 <= id && id < m; });
+  check_that(is_inside, kName, "order must be inside [0, " + std::to_string(m) + ")");
   const Candidates everything(m, {}, {});
   const Search search = {*ctx.micro, {nullptr, 0, d}, items, ItemRows(*ctx.micro, items), Score::kInnerProduct,
                          {},         everything,      1};

@@ -17,13 +17,15 @@ from safetensors.numpy import save_file
 from likewise._io import whole_file
 from likewise.exceptions import ModelFileError
 
-__all__ = ["FORMAT_VERSION", "map_model_file", "read_model_file", "write_model_file"]
+__all__ = ["FORMAT_VERSION", "INDEXES", "check_class", "map_model_file", "read_model_file", "write_model_file"]
 
 FORMAT_VERSION = 1
 _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
+# Classes that read their own files; `likewise.load` reads those of models.
+INDEXES = ("ApproximateIndex", "ExactIndex")
 _KEY, _CHECKSUM_KEY = "likewise", "likewise_crc32"
 
 
@@ -98,12 +100,22 @@ def map_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[s
     for name, part in parts.items():
         if name == "__metadata__":
             continue
+        if part["dtype"] not in _DTYPES:
+            raise ModelFileError(f"load: {target.name!r} holds {part['dtype']} numbers, which likewise does not write")
         dtype, shape = np.dtype(_DTYPES[part["dtype"]]), tuple(part["shape"])
         if 0 in shape:  # nothing to map
             arrays[name] = np.empty(shape, dtype)
         else:
             arrays[name] = np.memmap(target, dtype, "r", 8 + size + part["data_offsets"][0], shape)
     return _header(metadata, target.name), arrays
+
+
+def check_class(header: Mapping[str, Any], name: str) -> None:
+    """Raise ``ModelFileError`` where the file of this header holds something else than an index of this class."""
+    kind = header.get("class")
+    if kind != name:
+        reader = f"{kind}.load" if kind in INDEXES else "likewise.load"
+        raise ModelFileError(f"load: the file holds no {name} but {kind!r}; {reader} reads it")
 
 
 def _header(metadata: Mapping[str, str], name: str) -> dict[str, Any]:

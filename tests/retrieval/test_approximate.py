@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -501,7 +503,9 @@ def test_load_refuses_the_graph_of_other_vectors(saved, library, tmp_path):
 
 
 def test_models_and_indexes_are_told_apart(saved, tmp_path):
-    with pytest.raises(lw.ModelFileError, match=r"holds an ApproximateIndex, .*ApproximateIndex\.load reads it"):
+    with pytest.raises(
+        lw.ModelFileError, match=r"holds an index, no model; likewise\.retrieval\.ApproximateIndex\.load reads it"
+    ):
         lw.load(saved)
     lw.Popularity().fit(np.eye(3)).save(tmp_path / "model")
     with pytest.raises(lw.ModelFileError, match=r"holds no ApproximateIndex but 'Popularity'; likewise\.load reads it"):
@@ -622,3 +626,39 @@ def test_add_refuses(any_library, vectors, added, error, message):
     with pytest.raises(error, match=f"^ApproximateIndex.add: {message}"):
         index.add(added)
     assert len(index) == 50
+
+
+def test_vectors_are_added_while_others_search(rng, library):
+    """A graph that grows would move under the searches."""
+    vectors, queries = rng.standard_normal((3000, 16)), rng.standard_normal((5, 16))
+    index = ApproximateIndex(vectors, library=library, n_jobs=1)
+    done = threading.Event()
+
+    def search():
+        n = 0
+        while not done.is_set():
+            ids, _ = index.search(queries, 5)
+            assert (ids >= 0).all()
+            n += 1
+        return n
+
+    with ThreadPoolExecutor(2) as pool:
+        searches = [pool.submit(search) for _ in range(2)]
+        try:
+            for _ in range(15):
+                index.add(rng.standard_normal((50, 16)))
+        finally:
+            done.set()
+        assert all(one.result() > 0 for one in searches)
+    assert len(index) == 3750
+
+
+def test_candidates_of_each_query_are_ranked_exactly(rng):
+    vectors, queries = rng.standard_normal((3000, 16)), rng.standard_normal((2, 16))
+    index, lists = ApproximateIndex(vectors, n_jobs=1), [[1, 2, 2000], [4]]
+    ids, scores = index.search(queries, 2, deny=[1], allow=lists)
+    expected = ExactIndex(vectors).search(queries, 2, deny=[1], allow=lists)
+    assert_array_equal(ids, expected[0])
+    assert_array_equal(scores, expected[1])
+    with pytest.raises(ValueError, match="the candidates of each query are ranked exactly"):
+        index.recall(queries, 2, allow=lists)

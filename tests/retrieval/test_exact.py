@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from likewise._backend import Backend
 from likewise.data import CSR
 from likewise.exceptions import BackendUnavailableError, ModelFileError
 from likewise.retrieval import ExactIndex, top_k
+from likewise.retrieval._storage import RoundedCopy
 
 
 def whole_numbers(rng, shape):
@@ -508,3 +510,115 @@ def test_an_array_of_another_device_comes_to_the_host(vectors, queries):
     index = ExactIndex(OnDevice(vectors))
     assert np.shares_memory(index.vectors, vectors)
     assert_same(index.search(OnDevice(queries)), ExactIndex(vectors).search(queries))
+
+
+def test_biases_may_be_bfloat16(rng):
+    torch = pytest.importorskip("torch")
+    index = ExactIndex(rng.standard_normal((5, 3)), bias=torch.tensor([0, 0, 1.5, 0, 0]).bfloat16())
+    assert_same(index.search(np.zeros((1, 3)), 2), ([[2, 0]], [[1.5, 0]]))
+    index.replace([4], np.zeros((1, 3)), torch.tensor([2.5]).bfloat16())
+    assert_same(index.search(np.zeros((1, 3)), 2), ([[4, 2]], [[2.5, 1.5]]))
+
+
+@pytest.mark.parametrize("change", ["replace", "add"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_change_that_is_cut_short_leaves_the_index_as_it_was(rng, monkeypatch, change, error):
+    vectors = rng.standard_normal((9000, 60), dtype=np.float32)
+    index = ExactIndex(vectors.copy())
+    for _ in range(2):
+        expected = index.search(vectors[:70])
+    expected = index.search(vectors[:70])
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(RoundedCopy, "update", fail)
+    new = 10 * rng.standard_normal((500, 60))
+    with pytest.raises(error):
+        index.replace(np.arange(500), new) if change == "replace" else index.add(new)
+    monkeypatch.undo()
+    assert len(index) == 9000
+    assert_array_equal(index.vectors, vectors)
+    for _ in range(3):
+        assert_same(index.search(vectors[:70]), expected)
+        assert_same(index.search(vectors[:1]), (expected[0][:1], expected[1][:1]))
+
+
+def test_a_search_does_without_a_copy_that_has_no_room(rng, monkeypatch):
+    vectors = rng.standard_normal((9000, 60))
+    index = ExactIndex(vectors)
+    expected = index.search(vectors[:70])
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(RoundedCopy, "_round", fail)
+    for _ in range(3):
+        assert_same(index.search(vectors[:70]), expected)
+
+
+def test_copies_go_their_own_ways(rng):
+    vectors = rng.standard_normal((30, 4), dtype=np.float32)
+    first = ExactIndex(vectors.copy())
+    first.add(vectors[:1])
+    second = copy.copy(first)
+    expected = second.search(vectors, 3)
+    first.replace([0], 100 * vectors[:1])
+    first.remove([1])
+    assert_same(second.search(vectors, 3), expected)
+    changed = first.search(vectors, 3)
+    second.remove([1, 2])
+    second.add(vectors)
+    assert_same(first.search(vectors, 3), changed)
+
+
+def test_rows_of_a_mapped_file_can_be_removed(rng, tmp_path):
+    vectors = rng.standard_normal((30, 4))
+    ExactIndex(vectors).save(tmp_path / "items.index")
+    index = ExactIndex.load(tmp_path / "items.index", mmap=True)
+    index.remove([3])
+    assert_same(index.search(vectors, 5), ExactIndex(vectors).search(vectors, 5, deny=[3]))
+
+
+@pytest.mark.parametrize("factor", [1e-44, 1e-40, 1e-37, 1e37])
+def test_int8_holds_numbers_of_any_size(rng, tmp_path, factor):
+    vectors = np.clip(rng.standard_normal((30, 4)) * factor, -3.4028234e38, 3.4028234e38).astype(np.float32)
+    vectors[0, 0] *= 1 if factor < 1 else 0
+    vectors[1, 1] = np.finfo(np.float32).max if factor > 1 else vectors[1, 1]
+    index = ExactIndex(vectors, storage="int8")
+    tops = np.abs(vectors).max(axis=1, keepdims=True).astype(np.float64)
+    assert (np.abs(index.vectors - vectors.astype(np.float64)) <= tops / 100 + 2e-45).all()
+    index.save(tmp_path / "items.index")
+    assert_array_equal(ExactIndex.load(tmp_path / "items.index").vectors, index.vectors)
+
+
+def test_lists_of_candidates_may_be_an_array_and_masks_not_a_matrix(rng):
+    vectors = rng.standard_normal((30, 4))
+    index = ExactIndex(vectors)
+    expected = index.search(vectors[:2], 2, allow=[[1, 2, 3], [4, 5, 6]])
+    assert_same(index.search(vectors[:2], 2, allow=np.array([[1, 2, 3], [4, 5, 6]])), expected)
+    with pytest.raises(
+        ValueError, match=r"exclude is a dense array of shape \(2, 30\); give scipy.sparse.csr_array of it"
+    ):
+        index.search(vectors[:2], exclude=np.zeros((2, 30), int))
+
+
+def test_wrong_arguments_are_not_a_damaged_file(rng, tmp_path):
+    ExactIndex(rng.standard_normal((3, 2))).save(tmp_path / "items.index")
+    with pytest.raises(ValueError, match="n_jobs must not be 0") as caught:
+        ExactIndex.load(tmp_path / "items.index", n_jobs=0)
+    assert not isinstance(caught.value, ModelFileError)
+    with pytest.raises(ModelFileError, match="the file holds an index, no model; "):
+        lw.load(tmp_path / "items.index")
+
+
+def test_cosines_of_many_queries_take_little_memory(rng):
+    """No copy of all queries is made to divide them by their lengths."""
+    index, queries = ExactIndex(rng.standard_normal((50, 64)), metric="cosine"), np.ones((200_000, 64), np.float32)
+    tracemalloc.start()
+    try:
+        index.search(queries, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * 2**20

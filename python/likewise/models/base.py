@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_feature_names, check_is_fitted
 
 from likewise._backend import Backend, get_backend
-from likewise._files import read_model_file, write_model_file
+from likewise._files import INDEXES, read_model_file, write_model_file
 from likewise._io import whole_file
 from likewise._progress import ProgressBar
 from likewise._validation import check_flag, check_int
@@ -900,8 +900,8 @@ def load(path: str | os.PathLike[str]) -> Recommender:
     """
     header, arrays = read_model_file(path)
     name = header.get("class")
-    if name == "ApproximateIndex":
-        raise ModelFileError("load: the file holds an ApproximateIndex, no model; ApproximateIndex.load reads it")
+    if name in INDEXES:
+        raise ModelFileError(f"load: the file holds an index, no model; likewise.retrieval.{name}.load reads it")
     model_class = Recommender._registry.get(name) if isinstance(name, str) else None
     if model_class is None:
         raise ModelFileError(f"load: this version of likewise has no model {name!r}; upgrade it")

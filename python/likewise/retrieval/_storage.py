@@ -43,11 +43,14 @@ def as_stored(
             if (out[rows] & 0x7F80 == 0x7F80).any():
                 raise ValueError(f"{subject}: vectors must be inside bfloat16, got {np.abs(vectors[rows]).max()}")
         return out, None
-    steps = np.abs(vectors).max(axis=1, initial=0) / np.float32(_LEVELS)
-    with np.errstate(divide="ignore"):
-        inverses = np.where(steps > np.finfo(np.float32).tiny, 1 / steps, 0).astype(np.float32)
+    steps = np.empty(len(vectors), np.float32)
     for rows in blocks(vectors.shape):
-        out[rows] = np.rint(vectors[rows] * inverses[rows, np.newaxis]).clip(-_LEVELS, _LEVELS)
+        # Not so great that _LEVELS of them leave float32, and of subnormal numbers not 0.
+        tops = np.abs(vectors[rows]).max(axis=1, initial=0).astype(np.float64)
+        steps[rows] = np.minimum(tops / _LEVELS, np.finfo(np.float32).max / (_LEVELS + 0.01))
+        steps[rows][(steps[rows] == 0) & (tops > 0)] = np.finfo(np.float32).smallest_subnormal
+        by = np.where(steps[rows] > 0, steps[rows], 1).astype(np.float64)[:, np.newaxis]
+        out[rows] = np.rint(vectors[rows] / by).clip(-_LEVELS, _LEVELS)
     return out, steps
 
 
@@ -67,11 +70,11 @@ class RoundedCopy:
         One whose context has tiles.
     items : Items
         Vectors as the kernels take them.
-    lengths : ndarray of shape (n,), float64
+    lengths : ndarray of shape (n,), float32
         Their lengths; the longest come first.
     """
 
-    def __init__(self, backend: Backend, items: Any, lengths: npt.NDArray[np.float64]) -> None:
+    def __init__(self, backend: Backend, items: Any, lengths: Float32Array) -> None:
         self._backend = backend
         n = len(lengths)
         self._order = backend.empty((n,), np.int32)

@@ -13,7 +13,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int, check_rows
 from likewise.data.csr import CSR
 
-__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "top_k", "top_k_scores"]
+__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "top_k", "top_k_scores", "unit_rows"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -24,6 +24,8 @@ MAX_K = 1_000_000
 _BLOCK_PRODUCTS = 1 << 34
 # Fewer queries a call would read the items more often than needed.
 _MIN_BLOCK_ROWS = 4096
+# Numbers of queries that are divided by their lengths at a time.
+_BLOCK_NUMBERS = 1 << 20
 # Scores held at a time where a model computes them in blocks: 64 MiB.
 _BLOCK_SCORES = 1 << 24
 
@@ -38,6 +40,7 @@ def top_k(
     allow: npt.ArrayLike | CSR | None = None,
     *,
     scale: npt.NDArray[np.floating[Any]] | None = None,
+    unit: bool = False,
     distances: bool = False,
     verbose: bool | int = False,
     subject: str = "top_k",
@@ -67,6 +70,8 @@ def top_k(
         is every item, an empty `allow` is none.
     scale : ndarray of shape (m,), default=None
         What each item's vector is multiplied by; its reciprocal length, for cosines.
+    unit : bool, default=False
+        Whether queries are divided by their lengths, for cosines.
     distances : bool, default=False
         Whether scores are minus the distances of query and item, for `items` whose bias is minus half the squared
         length.
@@ -114,13 +119,16 @@ def top_k(
     denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n, min(k, n_items))
     score = kernels.Score.distance if distances else kernels.Score.inner_product
-    for rows in _blocks(n, max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // max(1, n_items * d)), verbose):
+    size = max(_MIN_BLOCK_ROWS, _BLOCK_PRODUCTS // max(1, n_items * d))
+    if unit:  # which makes a copy
+        size = max(_MIN_BLOCK_ROWS, min(size, _BLOCK_NUMBERS // max(1, d)))
+    for rows in _blocks(n, size, verbose):
         excluded, candidates = (
             None if matrix is None else backend.csr(_rows_of(matrix, rows)) for matrix in (exclude, own)
         )
         kernels.topk(
             backend.context,
-            query_rows[rows],
+            backend.asarray(unit_rows(backend.to_numpy(query_rows[rows]))) if unit else query_rows[rows],
             items,
             score,
             excluded,
@@ -255,3 +263,12 @@ def _checked_mask(subject: str, name: str, mask: npt.NDArray[Any], n_items: int)
     if mask.shape != (n_items,):
         raise ValueError(f"{subject}: {name} as a mask must have shape ({n_items},), got {mask.shape}")
     return mask
+
+
+def unit_rows(rows: Float32Array) -> Float32Array:
+    """Rows divided by their lengths; of those of zeros nothing else can be made."""
+    tops = np.abs(rows).max(axis=1, initial=0, keepdims=True).astype(np.float64)
+    shrunk = np.divide(rows, tops, out=np.zeros(rows.shape), where=tops > 0)
+    lengths = np.sqrt(np.einsum("nd,nd->n", shrunk, shrunk))[:, np.newaxis]
+    unit: Float32Array = np.divide(shrunk, lengths, out=shrunk, where=lengths > 0).astype(np.float32)
+    return unit

@@ -11,15 +11,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from likewise._backend import get_backend
-from likewise._files import read_model_file, write_model_file
+from likewise._files import check_class, read_model_file, write_model_file
 from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data.csr import CSR
 from likewise.exceptions import ModelFileError
 
 from ._hnsw import GRAPHS, Graph, GraphOptions, graph_class
+from ._lock import SharedLock
 from ._top_k import MAX_K, as_ids
-from .exact import METRICS, ExactIndex, as_lists, as_vectors
+from .exact import METRICS, ExactIndex, as_lists, as_vectors, is_lists
 
 __all__ = ["ApproximateIndex"]
 
@@ -160,6 +161,7 @@ class ApproximateIndex:
         self.library, self._graph_class = graph_class(library, _CLASS)
         self._options = GraphOptions(n_factors, self.metric != "euclidean", self.m, self.ef_construction)
         self._exact = ExactIndex(np.empty((0, n_factors), np.float32), metric=self.metric, n_jobs=n_jobs)
+        self._lock = SharedLock()  # the libraries do not let a graph grow under a search
         self._graph: Graph | None = None
         self._unit = 0.0  # length of the longest vector when the graph was begun
 
@@ -186,7 +188,8 @@ class ApproximateIndex:
         subject = f"{_CLASS}.add"
         rows, _ = as_vectors(subject, "vectors", vectors)
         self._check_width(subject, "the new vectors", rows)
-        self._append(rows, verbose)
+        with self._lock.alone():
+            self._append(rows, verbose)
 
     def _append(self, rows: Float32Array, verbose: bool | int) -> None:
         exact = ExactIndex(rows, metric=self.metric, n_jobs=self.n_jobs)
@@ -235,10 +238,12 @@ class ApproximateIndex:
             Finite real numbers, used as float32.
         k : int, default=10
             Results a query, 1 to 1,000,000. May exceed the number of vectors.
-        exclude : CSR, scipy sparse matrix or array of shape (n, n_items), or sequence of n id arrays, default=None
+        exclude : CSR, scipy sparse matrix of shape (n, n_items), or sequence of n id arrays, default=None
             Ids that each query must not get. Of a matrix the stored entries count, whatever their values.
-        deny, allow : array-like of int, default=None
-            Ids that no query gets, and the only ones that any query gets (None: all).
+        deny : array-like of int, or of bool and shape (n_items,), default=None
+            Ids that no query gets, or a mask of them.
+        allow : as `deny`, or as `exclude`, default=None
+            The only ids that any query gets, or the candidates of each query, which are ranked exactly (None: all).
         verbose : bool or int, default=False
             Whether to show progress.
 
@@ -259,7 +264,12 @@ class ApproximateIndex:
             If an id is outside [0, n_items).
         """
         subject = f"{_CLASS}.search"
-        return self._search(*self._checked(subject, queries, k, exclude, deny, allow), verbose, subject)
+        with self._lock.shared():
+            if is_lists(allow):
+                rows, k, excluded, denied, _ = self._checked(subject, queries, k, exclude, deny, None)
+                own = as_lists(subject, "allow", allow, (len(rows), len(self)))
+                return self._exact.search(rows, k, excluded, denied, own, verbose=verbose)
+            return self._search(*self._checked(subject, queries, k, exclude, deny, allow), verbose, subject)
 
     def recall(
         self,
@@ -289,9 +299,12 @@ class ApproximateIndex:
             As `search`.
         """
         subject = f"{_CLASS}.recall"
-        arguments = self._checked(subject, queries, k, exclude, deny, allow)
-        found_ids, found = self._search(*arguments, False, subject)
-        best_ids, best = self._search_exactly(*arguments, False, subject)
+        if is_lists(allow):
+            raise ValueError(f"{subject}: the candidates of each query are ranked exactly; leave them out")
+        with self._lock.shared():
+            arguments = self._checked(subject, queries, k, exclude, deny, allow)
+            found_ids, found = self._search(*arguments, False, subject)
+            best_ids, best = self._search_exactly(*arguments, False, subject)
         n_best = np.count_nonzero(best_ids >= 0, axis=1)
         counted = np.flatnonzero(n_best)
         if counted.size == 0:
@@ -429,10 +442,8 @@ class ApproximateIndex:
             If the library that made the graph is not installed.
         """
         header, arrays = read_model_file(path)
-        if header.get("class") != _CLASS:
-            raise ModelFileError(
-                f"load: the file holds no {_CLASS} but {header.get('class')!r}; likewise.load reads it"
-            )
+        check_class(header, _CLASS)
+        get_backend("cpu", n_jobs, f"{_CLASS}.load")
         try:
             return cls._from_state(header, arrays, arrays["vectors"], n_jobs)
         except (KeyError, ValueError, TypeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -11,14 +11,14 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from likewise._backend import as_host, get_backend, is_bfloat16
-from likewise._files import map_model_file, read_model_file, write_model_file
+from likewise._files import check_class, map_model_file, read_model_file, write_model_file
 from likewise._validation import check_choice, check_flag, check_int, check_rows
 from likewise.data.csr import CSR
 from likewise.exceptions import ModelFileError
 
 from ._lock import SharedLock
 from ._storage import STORAGES, RoundedCopy, as_float32, as_stored, blocks, extended
-from ._top_k import MAX_K, as_mask, top_k
+from ._top_k import MAX_K, as_mask, top_k, unit_rows
 
 __all__ = ["METRICS", "ExactIndex", "as_lists", "as_vectors"]
 
@@ -35,6 +35,7 @@ _ROUNDED_NUMBERS = 1 << 19
 # Vectors that stand for queries where recall is measured, and results of each.
 _SAMPLE, _SAMPLE_K = 256, 10
 MAX_ITEMS = 2**31 - 1
+_DEEPEST = 1 << 16  # numbers of a vector whose int8 products stay inside int32
 _NOT_PICKLED = ("_lock", "_backend", "_items", "_rounded")
 
 
@@ -147,18 +148,23 @@ class ExactIndex:
         """What the index holds of each row: the vector as stored and what the kernels ask for beside it."""
         if self.metric == "cosine" and (odd := _oddly_long(vectors)).size:
             vectors, stored = vectors.copy(), None
-            vectors[odd] = _unit_rows(vectors[odd])
+            vectors[odd] = unit_rows(vectors[odd])
         rows, steps = (stored, None) if stored is not None else as_stored(vectors, self.storage, subject)
         squares = np.empty(len(rows))
         for part in blocks(rows.shape):
             whole = as_float32(rows[part], None if steps is None else steps[part])
             squares[part] = np.einsum("nd,nd->n", whole, whole, dtype=np.float64)
-        columns = {"vectors": rows, "lengths": np.sqrt(squares), "removed": np.zeros(len(rows), bool)}
+        lengths = np.sqrt(squares)
+        columns = {
+            "vectors": rows,
+            "lengths": np.minimum(lengths, np.finfo(np.float32).max).astype(np.float32),
+            "removed": np.zeros(len(rows), bool),
+        }
         if steps is not None:
             columns["steps"] = columns["scale"] = steps
         if self.metric == "cosine":
             by = np.ones(len(rows)) if steps is None else steps.astype(np.float64)
-            scale = np.divide(by, columns["lengths"], out=np.zeros(len(rows)), where=squares > 0)
+            scale = np.divide(by, lengths, out=np.zeros(len(rows)), where=squares > 0)
             columns["scale"] = scale.astype(np.float32)
         if self.metric == "euclidean":
             # Beyond float32 no bias holds; the kernel then scores every vector exactly, and by distances alone.
@@ -191,6 +197,7 @@ class ExactIndex:
         exact = ExactIndex(vectors, metric=self.metric, bias=biases, device=self._device, n_jobs=self._n_jobs)
         best, _ = exact.search(queries, min(_SAMPLE_K, len(vectors)))
         found, _ = self.search(queries, best.shape[1])
+        self._n_searches = 0
         return float(np.mean([np.isin(row, known).mean() for row, known in zip(found, best, strict=True)]))
 
     # ------------------------------------------------------------------ searching
@@ -213,7 +220,7 @@ class ExactIndex:
             Finite real numbers, used as float32.
         k : int, default=10
             Results a query, 1 to 1,000,000. May exceed the number of vectors.
-        exclude : CSR, scipy sparse matrix or array of shape (n, n_items), or sequence of n id arrays, default=None
+        exclude : CSR, scipy sparse matrix of shape (n, n_items), or sequence of n id arrays, default=None
             Ids that each query must not get. Of a matrix the stored entries count, whatever their values.
         deny : array-like of int, or of bool and shape (n_items,), default=None
             Ids that no query gets, or a mask of them.
@@ -242,14 +249,12 @@ class ExactIndex:
         k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
         rows, _ = as_vectors(subject, "queries", queries)
         self._check_width(subject, "queries", rows)
-        if self.metric == "cosine":
-            rows = _unit_rows(rows)
-        if self._wants_copy():
+        if self._wants_copy(k, allow):
             self._round()
         with self._lock.shared():
             shape = (len(rows), self.shape[0])
             excluded = as_lists(subject, "exclude", exclude, shape)
-            allowed = as_lists(subject, "allow", allow, shape) if _is_lists(allow) else allow
+            allowed = as_lists(subject, "allow", allow, shape) if is_lists(allow) else allow
             return top_k(
                 self._backend,
                 rows,
@@ -258,6 +263,7 @@ class ExactIndex:
                 excluded,
                 self._denied(subject, deny),
                 cast(Any, allowed),
+                unit=self.metric == "cosine",
                 distances=self.metric == "euclidean",
                 verbose=verbose,
                 subject=subject,
@@ -272,18 +278,24 @@ class ExactIndex:
             denied |= as_mask(subject, "deny", deny, len(denied))
         return denied
 
-    def _wants_copy(self) -> bool:
-        """Whether a rounded copy pays: from the second search over many vectors on, where there is a tile unit."""
+    def _wants_copy(self, k: int, allow: Any) -> bool:
+        """Whether a rounded copy pays: from the second search that would read it on, where there is a tile unit."""
+        n, d = self.shape
+        if not self._backend.has_tiles or is_lists(allow) or n * d < _ROUNDED_NUMBERS or d > _DEEPEST or 4 * k >= n:
+            return False
         self._n_searches += 1
-        is_large = self._columns["vectors"].size >= _ROUNDED_NUMBERS
-        return self._rounded is None and self._n_searches > 1 and is_large and self._backend.has_tiles
+        return self._rounded is None and self._n_searches > 1
 
     def _round(self) -> None:
         with self._lock.alone():
-            if self._rounded is None:  # no other search was faster
-                lengths = np.ones(self.shape[0]) if self.metric == "cosine" else self._columns["lengths"]
+            if self._rounded is not None:  # another search was faster
+                return
+            lengths = np.ones(self.shape[0], np.float32) if self.metric == "cosine" else self._columns["lengths"]
+            try:
                 self._rounded = RoundedCopy(self._backend, self._items, lengths)
                 self._share()
+            except MemoryError:  # searches do without; the next is the first again
+                self._rounded, self._n_searches = None, 0
 
     # ------------------------------------------------------------------ changing
 
@@ -310,14 +322,24 @@ class ExactIndex:
         subject = "ExactIndex.add"
         new = self._new_columns(subject, vectors, bias)
         with self._lock.alone():
-            before = self.shape[0]
-            n = before + len(new["vectors"])
+            first = self.shape[0]
+            n = first + len(new["vectors"])
             if n > MAX_ITEMS:
                 raise ValueError(f"{subject}: there must be fewer than 2^31 vectors, got {n}")
             self._own_rows()
-            self._columns = {name: extended(column, n, new[name]) for name, column in self._columns.items()}
-            ids = np.arange(before, n)
-            self._update(ids)
+            ids, before = np.arange(first, n), self._columns
+            try:
+                self._columns = {name: extended(column, n, new[name]) for name, column in before.items()}
+                rounded, self._rounded = self._rounded, None
+                self._share()
+                if rounded is not None:
+                    rounded.update(self._items, ids)
+                    self._rounded = rounded
+                    self._share()
+            except BaseException:  # an interrupt, or no more memory
+                self._columns, self._rounded = before, None
+                self._share()
+                raise
         return ids
 
     def replace(self, ids: npt.ArrayLike, vectors: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> None:
@@ -348,10 +370,20 @@ class ExactIndex:
             if len(np.unique(places)) != len(places):
                 raise ValueError(f"{subject}: ids must not be repeated")
             self._own_rows()
-            for name, column in self._columns.items():
-                if name != "bias" or bias is not None or self.metric == "euclidean":
-                    column[places] = new[name]
-            self._update(places)
+            before = {name: column[places] for name, column in self._columns.items()}
+            try:
+                for name, column in self._columns.items():
+                    if name != "bias" or bias is not None or self.metric == "euclidean":
+                        column[places] = new[name]
+                if self._rounded is not None:
+                    self._rounded.update(self._items, places)
+                self._n_removed = int(np.count_nonzero(self._columns["removed"]))
+            except BaseException:  # an interrupt, or no more memory
+                for name, column in self._columns.items():
+                    column[places] = before[name]
+                self._rounded = None
+                self._share()
+                raise
 
     def remove(self, ids: npt.ArrayLike) -> None:
         """Take vectors out of all searches. Ids of the others stay as they are.
@@ -372,8 +404,10 @@ class ExactIndex:
             places, removed = check_rows(subject, "id", ids, self.shape[0]), self._columns["removed"]
             if removed[places].any():
                 raise KeyError(f"{subject}: id {places[removed[places]][0]} has been removed already")
-            removed[places] = True
-            self._n_removed = int(np.count_nonzero(removed))
+            now = removed.copy()
+            now[places] = True
+            self._columns = {**self._columns, "removed": now}
+            self._n_removed = int(np.count_nonzero(now))
 
     def _new_columns(self, subject: str, vectors: Any, bias: Any) -> dict[str, npt.NDArray[Any]]:
         given, stored = as_vectors(subject, "vectors", vectors, self.storage)
@@ -390,15 +424,6 @@ class ExactIndex:
         if not self._owns_rows:
             self._columns = {name: column.copy() for name, column in self._columns.items()}
             self._owns_rows = True
-
-    def _update(self, ids: Int64Array) -> None:
-        """Hand changed rows to the kernels."""
-        rounded, self._rounded = self._rounded, None
-        self._share()
-        if rounded is not None and ids.size:
-            rounded.update(self._items, ids)
-        if rounded is not None:
-            self._rounded = rounded
             self._share()
 
     # ------------------------------------------------------------------ files
@@ -445,22 +470,22 @@ class ExactIndex:
         """
         check_flag(f"{_CLASS}.load", "mmap", mmap)
         header, arrays = map_model_file(path) if mmap else read_model_file(path)
-        if header.get("class") != _CLASS:
-            kind = header.get("class")
-            raise ModelFileError(f"load: the file holds no {_CLASS} but {kind!r}; likewise.load reads models")
+        check_class(header, _CLASS)
         index = cls.__new__(cls)
         try:
             metric = check_choice(_CLASS, "metric", header["metric"], METRICS)
             storage = check_choice(_CLASS, "storage", header["storage"], tuple(STORAGES))
-            index._configure(metric, storage, device, n_jobs)
-            index._set_columns(_checked_columns(arrays, metric, storage))
-            index.storage_recall = float(header["storage_recall"])
+            columns, recall = _checked_columns(arrays, metric, storage), float(header["storage_recall"])
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(f"load: the file of this {_CLASS} is damaged ({error})") from error
+        index._configure(metric, storage, device, n_jobs)
+        index._set_columns(columns)
+        index.storage_recall = recall
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._lock.shared():
+        with self._lock.alone():
+            self._owns_rows = False  # a shallow copy shares the arrays until one of the two changes
             state = {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
             return state | {"_columns": dict(self._columns)}
 
@@ -506,7 +531,7 @@ class ExactIndex:
 
 def _checked_columns(arrays: Mapping[str, npt.NDArray[Any]], metric: str, storage: str) -> dict[str, npt.NDArray[Any]]:
     """Columns from a file, if they are those of such an index."""
-    types = {"vectors": STORAGES[storage], "lengths": np.float64, "removed": np.bool_, "steps": np.float32}
+    types = {"vectors": STORAGES[storage], "lengths": np.float32, "removed": np.bool_, "steps": np.float32}
     types |= {"scale": np.float32, "bias": np.float32}
     wanted = {"vectors", "lengths", "removed"}
     wanted |= {"steps", "scale"} if storage == "int8" else {"scale"} if metric == "cosine" else set()
@@ -549,7 +574,7 @@ def as_vectors(
 
 
 def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
-    given = as_host(bias)
+    given = as_float32(as_host(bias)) if is_bfloat16(bias) else as_host(bias)
     if given.dtype.kind not in "buif":
         raise TypeError(f"{subject}: bias must be real numbers, got dtype {given.dtype}")
     if given.shape != (n,):
@@ -562,25 +587,19 @@ def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
     return biases
 
 
-def _unit_rows(rows: Float32Array) -> Float32Array:
-    """Rows divided by their lengths; of those of zeros nothing else can be made."""
-    tops = np.abs(rows).max(axis=1, initial=0, keepdims=True).astype(np.float64)
-    shrunk = np.divide(rows, tops, out=np.zeros(rows.shape), where=tops > 0)
-    lengths = np.sqrt(np.einsum("nd,nd->n", shrunk, shrunk))[:, np.newaxis]
-    return cast(Float32Array, np.divide(shrunk, lengths, out=shrunk, where=lengths > 0).astype(np.float32))
-
-
 def _oddly_long(rows: Float32Array) -> Int64Array:
     """Rows whose length has a reciprocal that float32 does not hold well."""
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     return np.flatnonzero((lengths > 0) & ((lengths < 1e-30) | (lengths > 1e30)))
 
 
-def _is_lists(allow: Any) -> bool:
+def is_lists(allow: Any) -> bool:
     """Whether `allow` has candidates of each query, and not those of all."""
     if isinstance(allow, CSR) or sp.issparse(allow):
         return True
-    return isinstance(allow, (list, tuple)) and len(allow) > 0 and np.ndim(allow[0]) > 0
+    if isinstance(allow, np.ndarray) and allow.dtype != object:
+        return allow.ndim > 1
+    return isinstance(allow, Collection) and len(allow) > 0 and np.ndim(next(iter(allow))) > 0
 
 
 def as_lists(subject: str, name: str, lists: Any, shape: tuple[int, int]) -> CSR | None:
@@ -603,6 +622,10 @@ def _from_lists(subject: str, name: str, lists: Any, shape: tuple[int, int]) -> 
         raise TypeError(
             f"{subject}: {name} must be a sparse matrix or a sequence with the ids of each query, "
             f"got {type(lists).__name__}"
+        )
+    if isinstance(lists, np.ndarray) and lists.shape == shape and shape[1] != 1:
+        raise ValueError(
+            f"{subject}: {name} is a dense array of shape {shape}; give scipy.sparse.csr_array of it, or lists of ids"
         )
     if len(lists) != shape[0]:
         raise ValueError(f"{subject}: {name} has the ids of {len(lists)} queries, but there are {shape[0]}")
