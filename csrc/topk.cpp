@@ -500,9 +500,12 @@ class Scanner {
       queries_[static_cast<std::size_t>(row)] = length_of(search_.queries.row(query(row)));
     }
     for (Offset at = begin; at < end; at += kRowItems) {
-      const Offset size = std::min(kRowItems, end - at), n_ahead = search_.rows.floats() != nullptr ? kTileCols : 0;
-      for (Offset j = 0; j < size + n_ahead; ++j) items[j] = vector(std::min(at + j, end - 1), j);
-      std::fill(items + size + n_ahead, items + kRowItems + kTileCols, items[size - 1]);
+      const Offset size = std::min(kRowItems, end - at), n_known = std::min(kRowItems + kTileCols, end - at);
+      const auto* floats =
+          search_.candidates.listed() ? nullptr : search_.rows.floats();  // which lie one after another
+      for (Offset j = 0; floats != nullptr && j < n_known; ++j) items[j] = floats->row(at + j);
+      for (Offset j = 0; floats == nullptr && j < size; ++j) items[j] = vector(at + j, j);
+      std::fill(items + (floats != nullptr ? n_known : size), items + kRowItems + kTileCols, items[size - 1]);
       float scale = search_.items.scale ? 0.0F : 1.0F;
       for (Offset j = 0; j < size && search_.items.scale; ++j) {
         scale = std::max(scale, std::fabs(search_.scale_of(id(at + j))));

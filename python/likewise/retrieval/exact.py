@@ -595,6 +595,8 @@ def _oddly_long(rows: Float32Array) -> Int64Array:
 
 def is_lists(allow: Any) -> bool:
     """Whether `allow` has candidates of each query, and not those of all."""
+    if allow is None:
+        return False
     if isinstance(allow, CSR) or sp.issparse(allow):
         return True
     if isinstance(allow, np.ndarray) and allow.dtype != object:
