@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 
 import hypothesis
 import numpy as np
@@ -12,6 +14,9 @@ import pytest
 from likewise import _core
 from likewise._backend import Backend, cuda_status, get_backend
 from likewise.exceptions import BackendUnavailableError
+
+with suppress(ImportError):  # before a test loads usearch by itself; likewise.retrieval._hnsw says why
+    importlib.import_module("pyarrow")
 
 # Derandomized, or a run could fail that nobody can repeat; no deadline, for a busy machine is not a wrong result.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)

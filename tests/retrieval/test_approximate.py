@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import importlib
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -662,3 +664,19 @@ def test_candidates_of_each_query_are_ranked_exactly(rng):
     assert_array_equal(scores, expected[1])
     with pytest.raises(ValueError, match="the candidates of each query are ranked exactly"):
         index.recall(queries, 2, allow=lists)
+
+
+def test_dates_with_a_time_zone_are_read_after_an_index_is_built(library):
+    """In a process of its own: what goes wrong there ends it."""
+    pytest.importorskip("pyarrow")
+    program = f"""
+import datetime
+import numpy as np
+from likewise.retrieval import ApproximateIndex
+ApproximateIndex(np.eye(3), library={library!r})
+import pyarrow, pyarrow.compute
+print(pyarrow.compute.assume_timezone(pyarrow.array([datetime.datetime(2020, 1, 1)]), "UTC"))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "2020-01-01" in found.stdout

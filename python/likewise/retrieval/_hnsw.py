@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -202,6 +202,7 @@ def graph_class(library: str | None, subject: str) -> tuple[str, type[Graph]]:
     cause: ImportError | None = None
     for name in GRAPHS if library is None else [library]:
         try:
+            _load_pyarrow()
             importlib.import_module(name)
         except ImportError as error:
             cause = error
@@ -215,3 +216,13 @@ def graph_class(library: str | None, subject: str) -> tuple[str, type[Graph]]:
     raise ImportError(
         f"{subject}: {library} is not installed; pip install {package}, or take another of {', '.join(GRAPHS)}"
     ) from cause
+
+
+def _load_pyarrow() -> None:
+    """Load pyarrow, where it is installed, before a library.
+
+    Behind usearch 2.26 pyarrow 26 takes parts of the C++ runtime from it that do not fit: dates with a time zone then
+    end the process. tests/retrieval/test_approximate.py has it.
+    """
+    with suppress(ImportError):
+        importlib.import_module("pyarrow")
