@@ -1,14 +1,19 @@
 #pragma once
-// The one bounded selector: the best k of many (score, id) pairs. Order is by score descending, ties by smaller id.
-// A score of NaN or -inf is no candidate; an empty slot has id -1 and score -inf.
+// What every ranking stands on: the masks of its candidates, and the one bounded selector, the best k of many
+// (score, id) pairs. Order is by score descending, ties by smaller id. A score of NaN or -inf is no candidate; an empty
+// slot has id -1 and score -inf.
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
+#include "check.hpp"
 #include "scratch.hpp"
 #include "types.hpp"
 
@@ -151,5 +156,64 @@ class SelectorBlock {
   Scratch<Offset> sizes_;
   Scratch<float> thresholds_, margins_;
 };
+
+// ---- masks ---------------------------------------------------------------------------------------------------------
+
+/// Ids that rise strictly; a bit an item, that of item j being bit j mod 8 of byte j / 8; ids of each query, whose
+/// values are not read.
+using IdList = std::optional<std::span<const Id>>;
+using Bitmap = std::optional<std::span<const std::uint8_t>>;
+using Exclusions = std::optional<CsrView<const float>>;
+
+/// Bytes of a bitmap of n items.
+constexpr Offset bitmap_bytes(Offset n) { return (n + 7) / 8; }
+
+inline bool has_bit(std::span<const std::uint8_t> bits, Id id) {
+  return (bits[static_cast<std::size_t>(id) / 8] >> (id % 8) & 1U) != 0;
+}
+
+inline bool is_excluded(const Exclusions& exclude, Offset query, Id id) {
+  if (!exclude) return false;
+  const std::span<const Id> ids = exclude->row_indices(query);
+  return std::binary_search(ids.begin(), ids.end(), id);
+}
+
+/// A row of what a kernel writes.
+template <class T>
+std::span<T> row_span(MatrixView<T> matrix, Offset row) {
+  return {matrix.row(row), static_cast<std::size_t>(matrix.n_cols)};
+}
+
+inline void check_ids(std::string_view kernel, std::string_view name, const IdList& ids, Offset n_items) {
+  if (!ids) return;
+  Offset previous = -1;
+  for (const Id id : *ids) {
+    if (id <= previous || id >= n_items) {
+      throw std::invalid_argument(std::string(kernel) + ": " + std::string(name) + " must rise strictly inside [0, " +
+                                  std::to_string(n_items) + "), got " + std::to_string(id));
+    }
+    previous = id;
+  }
+}
+
+/// What every ranking of `n_items` items for the rows of `source` asks of masks and results.
+inline void check_ranking(std::string_view kernel, std::string_view source, Offset n_queries, Offset n_items,
+                          const Exclusions& exclude, const IdList& allow, const Bitmap& deny, MatrixView<Id> ids,
+                          MatrixView<float> scores) {
+  check_that(n_items <= std::numeric_limits<Id>::max(), kernel, "there must be fewer than 2^31 items");
+  check_equal(kernel, source, n_queries, "rows", "ids", ids.n_rows, "rows");
+  check_equal(kernel, "ids", ids.n_rows, "rows", "scores", scores.n_rows, "rows");
+  check_equal(kernel, "ids", ids.n_cols, "columns", "scores", scores.n_cols, "columns");
+  check_that(ids.n_cols >= 1, kernel, "ids must have at least one column");
+  if (exclude) {
+    check_equal(kernel, "exclude", exclude->n_rows, "rows", source, n_queries, "rows");
+    check_equal(kernel, "exclude", exclude->n_cols, "columns", "the catalogue", n_items, "items");
+  }
+  check_ids(kernel, "allow", allow, n_items);
+  if (deny) {
+    check_equal(kernel, "deny", static_cast<Offset>(deny->size()), "bytes", "the catalogue", bitmap_bytes(n_items),
+                "bytes of bits");
+  }
+}
 
 }  // namespace likewise::cpu

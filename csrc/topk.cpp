@@ -25,10 +25,6 @@ using simd::Extent;
 using simd::kTileCols;
 using simd::kTileRows;
 
-using IdList = std::optional<std::span<const Id>>;
-using Exclusions = std::optional<CsrView<const float>>;
-using Bitmap = std::optional<std::span<const std::uint8_t>>;
-
 constexpr Offset kMostQueries = Offset{1} << 16;      // ranked one after another
 constexpr Offset kQueryBytes = Offset{256} << 10;     // a block of queries: a share of the second-level cache
 constexpr Offset kQuantizedBytes = Offset{8} << 20;   // of all threads' queries in int8, and of their items
@@ -43,7 +39,6 @@ constexpr Offset kReadEach = 512;                     // queries of a task for w
 constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
 constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
-constexpr Offset kDeepest = Offset{1} << 16;          // whose int8 products stay inside int32
 constexpr Offset kExactRows = 64;                     // items scored for one query after another
 constexpr Offset kPackedBytes = Offset{64} << 10;     // packed items of a screen in float32
 constexpr Offset kBlockRows = 1024;                   // quantized items screened at a time
@@ -56,18 +51,6 @@ static_assert(kScreenItems == kQuantizedGroup && sizeof(simd::Extent) == kExtent
 
 constexpr Offset divide_up(Offset a, Offset b) { return (a + b - 1) / b; }
 constexpr Offset round_up(Offset a, Offset b) { return divide_up(a, b) * b; }
-
-void check_ids(std::string_view kernel, std::string_view name, const IdList& ids, Offset n_items) {
-  if (!ids) return;
-  Offset previous = -1;
-  for (const Id id : *ids) {
-    if (id <= previous || id >= n_items) {
-      throw std::invalid_argument(std::string(kernel) + ": " + std::string(name) + " must rise strictly inside [0, " +
-                                  std::to_string(n_items) + "), got " + std::to_string(id));
-    }
-    previous = id;
-  }
-}
 
 /// The items that anybody may get: all of them, or a rising list, of both without those whose bits are set.
 class Candidates {
@@ -90,10 +73,7 @@ class Candidates {
     if (!listed_) return pack_rows(micro, vectors, at, at + n, out);
     pack_rows(micro, vectors, ids_.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), out);
   }
-  [[nodiscard]] bool is_denied(Id id) const {
-    const auto place = static_cast<std::size_t>(id);
-    return deny_ && ((*deny_)[place / 8] >> place % 8 & 1) != 0;
-  }
+  [[nodiscard]] bool is_denied(Id id) const { return deny_ && has_bit(*deny_, id); }
 
  private:
   void list_rest(Offset n_items) {
@@ -111,32 +91,6 @@ class Candidates {
   std::vector<Id> rest_;
 };
 
-bool is_excluded(const Exclusions& exclude, Offset query, Id id) {
-  if (!exclude) return false;
-  const std::span<const Id> ids = exclude->row_indices(query);
-  return std::binary_search(ids.begin(), ids.end(), id);
-}
-
-/// What both kernels ask of their arguments besides the scores.
-void check_arguments(std::string_view kernel, std::string_view source, Offset n_queries, Offset n_items,
-                     const Exclusions& exclude, const IdList& allow, const Bitmap& deny, MatrixView<Id> ids,
-                     MatrixView<float> scores) {
-  check_that(n_items <= std::numeric_limits<Id>::max(), kernel, "there must be fewer than 2^31 items");
-  check_equal(kernel, source, n_queries, "rows", "ids", ids.n_rows, "rows");
-  check_equal(kernel, "ids", ids.n_rows, "rows", "scores", scores.n_rows, "rows");
-  check_equal(kernel, "ids", ids.n_cols, "columns", "scores", scores.n_cols, "columns");
-  check_that(ids.n_cols >= 1, kernel, "ids must have at least one column");
-  if (exclude) {
-    check_equal(kernel, "exclude", exclude->n_rows, "rows", source, n_queries, "rows");
-    check_equal(kernel, "exclude", exclude->n_cols, "columns", "the catalogue", n_items, "items");
-  }
-  check_ids(kernel, "allow", allow, n_items);
-  if (deny) {
-    check_equal(kernel, "deny", static_cast<Offset>(deny->size()), "bytes", "the catalogue", divide_up(n_items, 8),
-                "bytes of bits");
-  }
-}
-
 /// How the queries and the candidates are cut. The result does not depend on it.
 struct Plan {
   Offset block_rows;  // queries of a block
@@ -152,20 +106,23 @@ enum class Precision { kInt8, kFloat, kExact };
 class ItemRows {
  public:
   ItemRows(const simd::MicroKernels& micro, const ItemsView& items)
-      : micro_(micro), n_cols_(items.n_cols()), vectors_(items.vectors) {}
+      : micro_(micro), items_(items), n_cols_(items.n_cols()) {}
+
+  [[nodiscard]] const simd::MicroKernels& micro() const { return micro_; }
+  [[nodiscard]] const ItemsView& items() const { return items_; }
 
   /// The vectors, where they are float32.
   [[nodiscard]] const MatrixView<const float>* floats() const {
-    return std::get_if<MatrixView<const float>>(&vectors_);
+    return std::get_if<MatrixView<const float>>(&items_.vectors);
   }
 
   /// A row; `buffer` holds it where it must be converted.
   const float* row(Id id, float* buffer) const {
     if (const auto* view = floats()) return view->row(id);
-    if (const auto* view = std::get_if<MatrixView<const Bf16>>(&vectors_)) {
+    if (const auto* view = std::get_if<MatrixView<const Bf16>>(&items_.vectors)) {
       micro_.widen_bf16(view->row(id), n_cols_, buffer);
     } else {
-      micro_.widen_int8(std::get<MatrixView<const std::int8_t>>(vectors_).row(id), n_cols_, buffer);
+      micro_.widen_int8(std::get<MatrixView<const std::int8_t>>(items_.vectors).row(id), n_cols_, buffer);
     }
     return buffer;
   }
@@ -181,8 +138,8 @@ class ItemRows {
 
  private:
   const simd::MicroKernels& micro_;
+  const ItemsView& items_;
   Offset n_cols_;
-  std::variant<MatrixView<const float>, MatrixView<const Bf16>, MatrixView<const std::int8_t>> vectors_;
 };
 
 /// What is asked of a call.
@@ -195,11 +152,6 @@ struct Search {
   const Exclusions& exclude;
   const Candidates& candidates;
   Offset k;
-
-  [[nodiscard]] float scale_of(Id id) const {
-    return items.scale ? (*items.scale)[static_cast<std::size_t>(id)] : 1.0F;
-  }
-  [[nodiscard]] float bias_of(Id id) const { return items.bias ? (*items.bias)[static_cast<std::size_t>(id)] : 0.0F; }
 
   [[nodiscard]] bool is_candidate(Offset query, Id id) const {
     return !candidates.is_denied(id) && !is_excluded(exclude, query, id);
@@ -228,12 +180,12 @@ class Scorer {
 
   [[nodiscard]] float score(Id id) const {
     const float* y = search_.rows.row(id, buffer_.get());
-    const auto scale = static_cast<double>(search_.scale_of(id));
+    const auto scale = static_cast<double>(search_.items.scale_of(id));
     if (search_.score == Score::kDistance) {
       return distance(square_ - 2 * (scale * dot(x_, y)) + scale * scale * dot(y, y));
     }
     double sum = scale * dot(x_, y);
-    if (search_.items.bias) sum += static_cast<double>(search_.bias_of(id));
+    if (search_.items.bias) sum += static_cast<double>(search_.items.bias_of(id));
     return static_cast<float>(sum);
   }
 
@@ -301,20 +253,21 @@ constexpr float kMostProduct = 1e37F;
 
 /// Rounds a group of n items, the j-th of them id_of(j), to int8; `buffer` is for what must be converted before.
 template <class IdOf>
-Extent quantize_group(const Search& search, IdOf id_of, Offset n, float* buffer, std::int8_t* tiles) {
+Extent quantize_group(const ItemRows& vectors, IdOf id_of, Offset n, float* buffer, std::int8_t* tiles) {
+  const ItemsView& items = vectors.items();
   const float* rows[kScreenItems];
   float scales[kScreenItems];
-  const Offset d = search.queries.n_cols;
-  Extent extent = {.top_bias = search.items.bias ? kNoScore : 0.0F};
+  const Offset d = items.n_cols();
+  Extent extent = {.top_bias = items.bias ? kNoScore : 0.0F};
   for (Offset j = 0; j < kScreenItems; ++j) {
     const Id id = id_of(std::min(j, n - 1));
-    rows[j] = search.rows.row(id, buffer + j * d);
-    scales[j] = search.scale_of(id);
-    extent.bias_size = std::max(extent.bias_size, std::fabs(search.bias_of(id)));
-    extent.top_bias = std::max(extent.top_bias, search.bias_of(id));
+    rows[j] = vectors.row(id, buffer + j * d);
+    scales[j] = items.scale_of(id);
+    extent.bias_size = std::max(extent.bias_size, std::fabs(items.bias_of(id)));
+    extent.top_bias = std::max(extent.top_bias, items.bias_of(id));
   }
   float known[4];
-  search.micro.quantize_rows(kScreenItems, rows, scales, d, quantized_depth(d), tiles, known);
+  vectors.micro().quantize_rows(kScreenItems, rows, scales, d, quantized_depth(d), tiles, known);
   extent.step = known[0];
   extent.inverse = known[1];
   extent.length = length_bound(known[2], d);
@@ -459,7 +412,7 @@ class Scanner {
 
   void add_biases(Offset candidate, const float* tile, Offset cols, float* out) const {
     float biases[kTileCols] = {};
-    for (Offset j = 0; j < cols; ++j) biases[j] = search_.bias_of(id(candidate + j));
+    for (Offset j = 0; j < cols; ++j) biases[j] = search_.items.bias_of(id(candidate + j));
     for (Offset i = 0; i < kTileRows * kTileCols; ++i) out[i] = tile[i] + biases[i % kTileCols];
   }
 
@@ -469,7 +422,7 @@ class Scanner {
     items.bias_size = 0;
     items.top_bias = kNoScore;
     for (Offset j = 0; j < n; ++j) {
-      const float bias = search_.bias_of(id(at + j));
+      const float bias = search_.items.bias_of(id(at + j));
       items.bias_size = std::max(items.bias_size, std::fabs(bias));
       items.top_bias = std::max(items.top_bias, bias);
     }
@@ -508,7 +461,7 @@ class Scanner {
       std::fill(items + (floats != nullptr ? n_known : size), items + kRowItems + kTileCols, items[size - 1]);
       float scale = search_.items.scale ? 0.0F : 1.0F;
       for (Offset j = 0; j < size && search_.items.scale; ++j) {
-        scale = std::max(scale, std::fabs(search_.scale_of(id(at + j))));
+        scale = std::max(scale, std::fabs(search_.items.scale_of(id(at + j))));
       }
       for (Offset row = 0; row < n; ++row) scan_row(row, at, size, items, scale);
     }
@@ -527,8 +480,8 @@ class Scanner {
       squares = longest > squares || std::isnan(longest) ? longest : squares;
     }
     std::fill(tile + round_up(size, kTileCols), tile + kTileRows * kTileCols, kNoScore);
-    for (Offset j = 0; j < size && search_.items.scale; ++j) tile[j] *= search_.scale_of(id(at + j));
-    for (Offset j = 0; j < size && search_.items.bias; ++j) tile[j] += search_.bias_of(id(at + j));
+    for (Offset j = 0; j < size && search_.items.scale; ++j) tile[j] *= search_.items.scale_of(id(at + j));
+    for (Offset j = 0; j < size && search_.items.bias; ++j) tile[j] += search_.items.bias_of(id(at + j));
     Extent extent = {.length = length_bound(squares, kTileCols * d_) * scale};
     bound_biases(at, size, extent);
     bound_errors(row, row + 1, extent);
@@ -586,7 +539,7 @@ class Scanner {
   /// Multiplies n packed candidates, from `at` on, by their scales.
   void scale_packed(Offset at, Offset n, float* packed) const {
     float factors[kTileCols] = {};
-    for (Offset j = 0; j < n; ++j) factors[j] = search_.scale_of(id(at + j));
+    for (Offset j = 0; j < n; ++j) factors[j] = search_.items.scale_of(id(at + j));
     for (Offset p = 0; p < d_; ++p) {
       for (Offset j = 0; j < kTileCols; ++j) packed[p * kTileCols + j] *= factors[j];
     }
@@ -655,13 +608,13 @@ class Scanner {
       for (Offset first = 0; first < n; first += kScreenItems) {
         const auto place = static_cast<std::size_t>(first / kScreenItems);
         extents_[place] = quantize_group(
-            search_, [&](Offset j) { return id(at + first + j); }, std::min(kScreenItems, n - first), widened_.get(),
-            tiles_.get() + first * depth_);
+            search_.rows, [&](Offset j) { return id(at + first + j); }, std::min(kScreenItems, n - first),
+            widened_.get(), tiles_.get() + first * depth_);
       }
     }
     if (search_.items.bias) {
       for (Offset j = 0; j < round_up(n, kScreenItems); ++j)
-        biases_[count(j)] = search_.bias_of(id(at + std::min(j, n - 1)));
+        biases_[count(j)] = search_.items.bias_of(id(at + std::min(j, n - 1)));
       group.biases = biases_.get();
     }
     return group;
@@ -719,14 +672,6 @@ class Scanner {
   Scratch<std::int8_t> tiles_, query_tiles_;
   Scratch<simd::Hit> hits_;
 };
-
-std::span<Id> row_span(MatrixView<Id> matrix, Offset row) {
-  return {matrix.row(row), static_cast<std::size_t>(matrix.n_cols)};
-}
-
-std::span<float> row_span(MatrixView<float> matrix, Offset row) {
-  return {matrix.row(row), static_cast<std::size_t>(matrix.n_cols)};
-}
 
 /// What a scan, or the scans of some ranges of the items, found for a query.
 struct Found {
@@ -866,7 +811,7 @@ Precision first_precision(const Context& ctx, const Search& search, Offset n) {
   // Rounding the items must be made up for by the queries, and the candidates that it keeps by the products it saves.
   const bool pays =
       (search.is_quantized() || n >= kFewQuantized) && n_candidates * d >= kQuantizedGain * (32 + search.k);
-  const bool fits = d <= kDeepest && kScreenQueries * bytes <= kSelectorBytes / ctx.n_threads;
+  const bool fits = d <= kMostQuantizedDepth && kScreenQueries * bytes <= kSelectorBytes / ctx.n_threads;
   return ctx.micro->screen_int8 != nullptr && pays && fits ? Precision::kInt8 : Precision::kFloat;
 }
 
@@ -892,16 +837,14 @@ void quantize_items(const Context& ctx, const ItemsView& items, std::span<const 
   if (ctx.micro->quantize_rows == nullptr) throw std::domain_error("quantize_items: this machine has no tile unit");
   const bool is_inside = std::all_of(order.begin(), order.end(), [m](Id id) { return 0 <= id && id < m; });
   check_that(is_inside, kName, "order must be inside [0, " + std::to_string(m) + ")");
-  const Candidates everything(m, {}, {});
-  const Search search = {*ctx.micro, {nullptr, 0, d}, items, ItemRows(*ctx.micro, items), Score::kInnerProduct,
-                         {},         everything,      1};
+  const ItemRows vectors(*ctx.micro, items);
   const auto grain = std::max<Offset>(1, kTaskPairs / (kScreenItems * std::max<Offset>(1, d)));
   parallel_for(ctx, static_cast<Offset>(groups.size()), grain, [&](Offset begin, Offset end, int) {
-    const Scratch<float> buffer(static_cast<std::size_t>(search.rows.buffer_size(kScreenItems)));
+    const Scratch<float> buffer(static_cast<std::size_t>(vectors.buffer_size(kScreenItems)));
     for (Offset i = begin; i < end; ++i) {
       const Offset group = groups[static_cast<std::size_t>(i)], first = group * kScreenItems;
       const Extent extent = quantize_group(
-          search, [&](Offset j) { return order[static_cast<std::size_t>(first + j)]; },
+          vectors, [&](Offset j) { return order[static_cast<std::size_t>(first + j)]; },
           std::min(kScreenItems, m - first), buffer.get(), tiles.row(group));
       std::memcpy(extents.row(group), &extent, sizeof extent);
     }
@@ -916,7 +859,7 @@ void topk(const Context& ctx, MatrixView<const float> queries, const ItemsView& 
   const Offset m = items.n_rows();
   check_equal(kName, "queries", queries.n_cols, "columns", "items", items.n_cols(), "columns");
   check_items(kName, items);
-  check_arguments(kName, "queries", queries.n_rows, m, exclude, allow, deny, ids, scores);
+  check_ranking(kName, "queries", queries.n_rows, m, exclude, allow, deny, ids, scores);
   check_that(score == Score::kInnerProduct || items.bias, kName, "distances need a bias for each item");
   const Candidates everyones(m, allow, deny);
   const Search search = {*ctx.micro, queries, items,     ItemRows(*ctx.micro, items),
@@ -948,7 +891,7 @@ void topk_scores(const Context& ctx, MatrixView<const float> all_scores, std::op
                  std::optional<std::span<const Id>> allow, std::optional<std::span<const std::uint8_t>> deny,
                  MatrixView<Id> ids, MatrixView<float> scores) {
   const Offset m = all_scores.n_cols, k = ids.n_cols;
-  check_arguments("topk_scores", "all_scores", all_scores.n_rows, m, exclude, allow, deny, ids, scores);
+  check_ranking("topk_scores", "all_scores", all_scores.n_rows, m, exclude, allow, deny, ids, scores);
   const Candidates candidates(m, allow, deny);
   parallel_for(ctx, all_scores.n_rows, std::max<Offset>(1, kTaskPairs / std::max<Offset>(1, m)),
                [&](Offset begin, Offset end, int) {

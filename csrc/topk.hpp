@@ -18,10 +18,13 @@ struct QuantizedView {
   const Id* order = nullptr;
 };
 
+/// Vectors of float32, bfloat16 or int8.
+using ItemVectors = std::variant<MatrixView<const float>, MatrixView<const Bf16>, MatrixView<const std::int8_t>>;
+
 /// Item vectors as a search reads them, not owned. Item i is scale[i] vectors[i] (scale 1 without), and bias[i] (0
-/// without) is added to its inner products. float32, bfloat16 or int8, `n_rows` of them, each `n_cols` long.
+/// without) is added to its inner products. There are `n_rows` of them, each `n_cols` long.
 struct ItemsView {
-  std::variant<MatrixView<const float>, MatrixView<const Bf16>, MatrixView<const std::int8_t>> vectors = {};
+  ItemVectors vectors = {};
   std::optional<std::span<const float>> scale = {}, bias = {};
   std::optional<QuantizedView> quantized = {};
 
@@ -31,10 +34,14 @@ struct ItemsView {
   [[nodiscard]] Offset n_cols() const {
     return std::visit([](const auto& view) { return view.n_cols; }, vectors);
   }
+  [[nodiscard]] float scale_of(Id id) const { return scale ? (*scale)[static_cast<std::size_t>(id)] : 1.0F; }
+  [[nodiscard]] float bias_of(Id id) const { return bias ? (*bias)[static_cast<std::size_t>(id)] : 0.0F; }
 };
 
 /// Items that share a step of rounding, numbers of each that a tile holds, and floats of an extent.
 inline constexpr Offset kQuantizedGroup = 32, kQuantizedDepth = 64, kExtentFloats = 6;
+/// Longest vectors whose int8 products stay inside int32: longer ones are never rounded.
+inline constexpr Offset kMostQuantizedDepth = Offset{1} << 16;
 
 /// Groups of m items, and bytes of a group of items of length d.
 constexpr Offset quantized_groups(Offset m) { return (m + kQuantizedGroup - 1) / kQuantizedGroup; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,10 +14,6 @@
 namespace likewise::cpu {
 
 namespace {
-
-using IdList = std::optional<std::span<const Id>>;
-using Bitmap = std::optional<std::span<const std::uint8_t>>;
-using Exclusions = std::optional<CsrView<const float>>;
 
 constexpr const char* kName = "topk_sparse";
 constexpr Offset kTileColumns = Offset{1} << 17;    // sums that a second-level cache holds: 1 MiB
@@ -46,25 +41,15 @@ class Blocked {
   Blocked(Offset n_items, const IdList& allow, const Bitmap& deny)
       : bits_(deny.value_or(std::span<const std::uint8_t>{})) {
     if (!allow) return;
-    own_.assign(static_cast<std::size_t>((n_items + 7) / 8), 0xFF);
-    Offset previous = -1;
-    for (const Id id : *allow) {
-      if (id <= previous || id >= n_items) {
-        throw std::invalid_argument(std::string(kName) + ": allow must rise strictly inside [0, " +
-                                    std::to_string(n_items) + "), got " + std::to_string(id));
-      }
-      own_[byte_of(id)] &= static_cast<std::uint8_t>(~(1U << (id % 8)));
-      previous = id;
-    }
+    own_.assign(static_cast<std::size_t>(bitmap_bytes(n_items)), 0xFF);
+    for (const Id id : *allow) own_[static_cast<std::size_t>(id) / 8] &= static_cast<std::uint8_t>(~(1U << (id % 8)));
     for (std::size_t i = 0; i < bits_.size(); ++i) own_[i] |= bits_[i];
     bits_ = own_;
   }
 
-  [[nodiscard]] bool has(Id id) const { return !bits_.empty() && (bits_[byte_of(id)] >> (id % 8) & 1U) != 0; }
+  [[nodiscard]] bool has(Id id) const { return !bits_.empty() && has_bit(bits_, id); }
 
  private:
-  static std::size_t byte_of(Id id) { return static_cast<std::size_t>(id) / 8; }
-
   std::vector<std::uint8_t> own_;
   std::span<const std::uint8_t> bits_;
 };
@@ -188,28 +173,6 @@ class Ranker {
   SelectorBlock best_;
 };
 
-template <class T>
-std::span<T> row_span(MatrixView<T> matrix, Offset row) {
-  return {matrix.row(row), static_cast<std::size_t>(matrix.n_cols)};
-}
-
-void check_arguments(const CsrView<const float>& queries, const CsrView<const float>& weights,
-                     const Exclusions& exclude, const Bitmap& deny, MatrixView<Id> ids, MatrixView<float> scores) {
-  check_equal(kName, "queries", queries.n_cols, "columns", "weights", weights.n_rows, "rows");
-  check_equal(kName, "queries", queries.n_rows, "rows", "ids", ids.n_rows, "rows");
-  check_equal(kName, "ids", ids.n_rows, "rows", "scores", scores.n_rows, "rows");
-  check_equal(kName, "ids", ids.n_cols, "columns", "scores", scores.n_cols, "columns");
-  check_that(ids.n_cols >= 1, kName, "ids must have at least one column");
-  if (exclude) {
-    check_equal(kName, "exclude", exclude->n_rows, "rows", "queries", queries.n_rows, "rows");
-    check_equal(kName, "exclude", exclude->n_cols, "columns", "weights", weights.n_cols, "columns");
-  }
-  if (deny) {
-    check_equal(kName, "deny", static_cast<Offset>(deny->size()), "bytes", "a bit an item", (weights.n_cols + 7) / 8,
-                "bytes");
-  }
-}
-
 /// One query on all threads, which share its columns.
 void rank_long(const Context& ctx, std::vector<std::unique_ptr<Ranker>>& rankers, const Search& search, Offset query,
                std::span<Id> ids, std::span<float> scores) {
@@ -232,7 +195,8 @@ void rank_long(const Context& ctx, std::vector<std::unique_ptr<Ranker>>& rankers
 void topk_sparse(const Context& ctx, CsrView<const float> queries, CsrView<const float> weights,
                  std::optional<CsrView<const float>> exclude, std::optional<std::span<const Id>> allow,
                  std::optional<std::span<const std::uint8_t>> deny, MatrixView<Id> ids, MatrixView<float> scores) {
-  check_arguments(queries, weights, exclude, deny, ids, scores);
+  check_equal(kName, "queries", queries.n_cols, "columns", "weights", weights.n_rows, "rows");
+  check_ranking(kName, "queries", queries.n_rows, weights.n_cols, exclude, allow, deny, ids, scores);
   const Blocked blocked(weights.n_cols, allow, deny);
   const Offset n = queries.n_rows, most_columns = std::min(weights.n_cols, kTileColumns);
   // Rows of weights are taken for ones of mean length.

@@ -21,7 +21,9 @@ with suppress(ImportError):  # before a test loads usearch by itself; likewise.r
 # Derandomized, or a run could fail that nobody can repeat; no deadline, for a busy machine is not a wrong result.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("few", deadline=None, derandomize=True, max_examples=10)
-hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=few` for slow builds
+hypothesis.settings.register_profile("many", deadline=None, derandomize=True, max_examples=2000)
+# `pytest --hypothesis-profile=few` for slow builds, `=many` for a night.
+hypothesis.settings.load_profile("default")
 
 
 @pytest.fixture(scope="session", params=[*(f"cpu-{simd}" for simd in _core.available_simd()), "cuda"])

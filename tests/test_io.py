@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,24 @@ def test_whole_file_leaves_what_stood_there_after_an_error(tmp_path, error):
         fail()
     assert target.read_text() == "before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_whole_file_takes_the_longest_name_that_there_may_be(tmp_path):
+    with whole_file(tmp_path / ("n" * 255), "save") as part:
+        part.write_text("whole")
+    assert (tmp_path / ("n" * 255)).read_text() == "whole"
+
+
+def test_whole_file_names_the_file_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(path, *args):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with (
+        pytest.raises(PermissionError, match=r"save: Permission denied: .*out\.txt"),
+        whole_file(tmp_path / "out.txt", "save"),
+    ):
+        pass
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask to speak of, and links need a privilege")

@@ -10,6 +10,9 @@ void bind_topk(py::module_& m) {
   py::enum_<cpu::Score>(m, "Score")
       .value("inner_product", cpu::Score::kInnerProduct)
       .value("distance", cpu::Score::kDistance);
+  m.attr("QUANTIZED_GROUP") = cpu::kQuantizedGroup;
+  m.attr("EXTENT_FLOATS") = cpu::kExtentFloats;
+  m.attr("MOST_QUANTIZED_DEPTH") = cpu::kMostQuantizedDepth;
   m.def("quantized_groups", &cpu::quantized_groups, arg("m"));
   m.def("quantized_bytes", &cpu::quantized_bytes, arg("d"));
   m.def("quantize_items", &cpu::quantize_items, arg("ctx"), arg("items"), arg("order"), arg("groups"), arg("tiles"),

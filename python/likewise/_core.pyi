@@ -81,6 +81,10 @@ class Score:
     inner_product: Score
     distance: Score
 
+QUANTIZED_GROUP: int
+EXTENT_FLOATS: int
+MOST_QUANTIZED_DEPTH: int
+
 def quantized_groups(m: int) -> int: ...
 def quantized_bytes(d: int) -> int: ...
 def quantize_items(ctx: Context, items: Items, order: Int32, groups: Int32, tiles: Int8, extents: Float32) -> None: ...

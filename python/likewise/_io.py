@@ -41,9 +41,12 @@ def whole_file(path: str | os.PathLike[str], subject: str) -> Iterator[Path]:
         If the file cannot be written; as `check_target` besides.
     """
     target = check_target(path, subject)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-    # The umask, which can only be read by setting it for the whole process, is applied by the system here.
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    part = target.with_name(f".{secrets.token_hex(8)}.part")  # a long name has no room for more
+    try:
+        # The umask, which can only be read by setting it for the whole process, is applied by the system here.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise OSError(error.errno, f"{subject}: {error.strerror}", os.fspath(path)) from None
     mode = part.stat().st_mode
     try:
         yield part

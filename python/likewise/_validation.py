@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_choice", "check_flag", "check_float", "check_int", "check_random_state", "check_rows", "is_null"]
+__all__ = [
+    "check_choice",
+    "check_flag",
+    "check_float",
+    "check_int",
+    "check_random_state",
+    "check_rows",
+    "check_unmasked",
+    "is_null",
+]
 
 
 def check_int(subject: str, name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
@@ -90,6 +99,7 @@ def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray
     ``TypeError`` for what is not integers (bool and float arrays too), ``IndexError`` naming the first number that
     is outside: negative ones do not wrap.
     """
+    check_unmasked(subject, name, rows)
     array = np.asarray(rows)
     if array.size == 0:
         array = array.astype(np.int64)
@@ -103,6 +113,12 @@ def check_rows(subject: str, name: str, rows: Any, n: int | None) -> npt.NDArray
         first = array.reshape(-1)[outside.argmax()]
         raise IndexError(f"{subject}: {name} {first} is outside [0, {n})")
     return given
+
+
+def check_unmasked(subject: str, name: str, array: Any) -> None:
+    """Refuse a masked array: a number that is not there would be read as what lies behind its mask."""
+    if np.ma.is_masked(array):
+        raise TypeError(f"{subject}: {name} must not be masked; fill what is, or leave it out")
 
 
 def is_null(value: Any) -> bool:

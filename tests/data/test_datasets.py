@@ -19,16 +19,9 @@ from numpy.testing import assert_array_equal
 
 from likewise.data import datasets
 from likewise.model_selection import temporal_split
+from shared_data import folder_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCE = Path(os.environ.get("LIKEWISE_DATA") or REPOSITORY.parent / "shared" / "data")
-
-
-def source(folder):
-    path = SOURCE / folder
-    if not path.is_dir():
-        pytest.skip(f"{folder} is not in LIKEWISE_DATA or ../shared/data")
-    return path
 
 
 def assert_has_events_of(data, folder):
@@ -86,7 +79,7 @@ def test_movietweetings_is_what_its_page_says(movies):
 
 
 def test_online_retail_is_its_source_line_by_line(retail):
-    folder = source("online-retail-ii")
+    folder = folder_of("online-retail-ii")
     assert_has_events_of(retail, folder)
     assert (retail.by_user.to_scipy() != sp.load_npz(folder / "all_quantity.npz")).nnz == 0
     customers, products = read_columns(folder / "users.csv.gz"), read_columns(folder / "items.csv.gz")
@@ -97,7 +90,7 @@ def test_online_retail_is_its_source_line_by_line(retail):
 
 
 def test_movietweetings_is_its_source_line_by_line(movies):
-    folder = source("movietweetings-100k")
+    folder = folder_of("movietweetings-100k")
     assert_has_events_of(movies, folder)
     listed = read_columns(folder / "items.csv.gz")
     for mine, theirs in (
@@ -111,14 +104,14 @@ def test_movietweetings_is_its_source_line_by_line(movies):
 def test_the_split_of_the_source_comes_out_of_temporal_split(retail):
     train, test = temporal_split(retail, cutoff="2011-10-01")
     assert (train.nnz, test.nnz) == (420_619, 72_123)
-    folder = source("online-retail-ii")
+    folder = folder_of("online-retail-ii")
     for part, name in ((train, "train"), (test, "test")):
         assert (part.binarize().by_user.to_scipy() != sp.load_npz(folder / f"{name}.npz")).nnz == 0
 
 
 def test_packing_again_gives_the_same_content(tmp_path):
-    source("online-retail-ii")
-    source("movietweetings-100k")
+    folder_of("online-retail-ii")
+    folder_of("movietweetings-100k")
     spec = importlib.util.spec_from_file_location("pack_datasets", REPOSITORY / "tools" / "pack_datasets.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
@@ -127,7 +120,7 @@ def test_packing_again_gives_the_same_content(tmp_path):
         ("movietweetings", tool.movietweetings, "movietweetings-100k"),
     ):
         # The arrays, and not the bytes: another xz may pack them otherwise.
-        anew, shipped = read(SOURCE / folder), datasets._unpack(name)
+        anew, shipped = read(folder_of(folder)), datasets._unpack(name)
         assert sorted(anew) == sorted(shipped)
         for key, array in anew.items():
             assert array.dtype == shipped[key].dtype

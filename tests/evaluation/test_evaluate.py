@@ -35,7 +35,7 @@ class ItemCounts(BaseEstimator):
         self.folded_in_ = histories is not None
         return dense @ self.together_
 
-    def _top_k(self, histories, rows, k, exclude, allow, deny, subject):
+    def _top_k(self, histories, rows, k, exclude, allow, deny, subject, *, exactly=True):
         self.batches_ = [*getattr(self, "batches_", []), rows.size]
         return reference.top_k(self._scores(histories, rows), k, exclude, deny, allow)
 

@@ -31,7 +31,7 @@ def as_items(backend, items, scale=None, bias=None, order=None):
         return plain
     kernels, (m, d) = backend.kernels, plain.shape
     tiles = backend.empty((kernels.quantized_groups(m), kernels.quantized_bytes(d)), np.int8)
-    extents, order = backend.empty((len(tiles), 6)), backend.asarray(order, np.int32)
+    extents, order = backend.empty((len(tiles), kernels.EXTENT_FLOATS)), backend.asarray(order, np.int32)
     groups = backend.asarray(np.arange(len(tiles)), np.int32)
     kernels.quantize_items(backend.context, plain, order, groups, tiles, extents)
     return backend.items(*given, (tiles, extents, order))

@@ -273,7 +273,7 @@ def test_topk_sparse_refuses_wrong_shapes_and_lists(backend):
         topk_sparse(backend, queries, weights, 0)
     with pytest.raises(ValueError, match="topk_sparse: exclude has 1 rows but queries has 2 rows"):
         topk_sparse(backend, queries, weights, 1, csr(np.ones((1, 9))))
-    with pytest.raises(ValueError, match="topk_sparse: exclude has 8 columns but weights has 9 columns"):
+    with pytest.raises(ValueError, match="topk_sparse: exclude has 8 columns but the catalogue has 9 items"):
         topk_sparse(backend, queries, weights, 1, csr(np.ones((2, 8))))
     for allow, wrong in (([9], 9), ([2, 1], 1), ([1, 1], 1), ([-1], -1)):
         with pytest.raises(ValueError, match=rf"topk_sparse: allow must rise strictly inside \[0, 9\), got {wrong}"):
@@ -293,7 +293,7 @@ def test_topk_sparse_refuses_outputs_and_bitmaps_that_do_not_fit(backend):
         call((2, 1), (1, 1))
     with pytest.raises(ValueError, match="topk_sparse: ids has 2 columns but scores has 1 columns"):
         call((2, 2), (2, 1))
-    with pytest.raises(ValueError, match="topk_sparse: deny has 1 bytes but a bit an item has 2 bytes"):
+    with pytest.raises(ValueError, match="topk_sparse: deny has 1 bytes but the catalogue has 2 bytes of bits"):
         call((2, 1), (2, 1), backend.asarray(np.zeros(1), np.uint8))
     with pytest.raises(TypeError):
         call((2, 1), (2, 1), backend.asarray(np.zeros(2), np.int32))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-import scipy.sparse as sp
 
 import likewise as lw
+from shared_data import gowalla
 
 # Chosen by NDCG@20 on Gowalla's validation part; bench/results/quality.jsonl has all that was tried.
 GOWALLA = {
@@ -23,16 +20,9 @@ GOWALLA = {
 }
 
 
-def _load(name: str) -> lw.Interactions:
-    folder = Path(os.environ.get("LIKEWISE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "gowalla"
-    if not folder.is_dir():
-        pytest.skip(f"needs the gowalla data in {folder.parent.name}/; set LIKEWISE_DATA to where it is")
-    return lw.Interactions.from_csr(sp.load_npz(folder / f"{name}.npz"))
-
-
 @pytest.mark.slow
 def test_implicit_als_on_gowalla():
-    train, test = _load("train"), _load("test")
+    train, test = gowalla("train"), gowalla("test")
     model = lw.ImplicitALS(**GOWALLA).fit(train)
     result = lw.evaluate(model, train, test, metrics=("recall@20", "ndcg@20"))
     # Seen: .1843 and .1515; LightGCN's paper has .1830 and .1554.

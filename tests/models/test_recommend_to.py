@@ -197,10 +197,10 @@ def test_what_fails_half_way_leaves_what_stood_there(popularity, tmp_path, monke
     if before is not None:
         path.write_bytes(before)
 
-    def fail_late(self, histories, rows, *rest):
+    def fail_late(self, histories, rows, *rest, **options):
         if 30 in rows:
             raise error
-        return rank(self, histories, rows, *rest)
+        return rank(self, histories, rows, *rest, **options)
 
     monkeypatch.setattr(lw.Popularity, "_top_k", fail_late)
     with pytest.raises(error):

@@ -99,8 +99,14 @@ def assert_is_a_ranking(ids, scores, expected, n_candidates):
 @pytest.mark.parametrize("metric", METRICS)
 def test_search_finds_most_of_the_best_by_the_graph_alone(library, metric, queries, vectors, monkeypatch):
     index = ApproximateIndex(vectors, metric=metric, library=library, n_jobs=1)
+    search = ExactIndex.search
+
+    def rank_proposals(self, queries, k, exclude=None, deny=None, allow=None):
+        assert isinstance(allow, CSR), "a query is searched exactly"
+        return search(self, queries, k, exclude, deny, allow)
+
     with monkeypatch.context() as patched:
-        patched.delattr(ApproximateIndex, "_search_exactly")
+        patched.setattr(ExactIndex, "search", rank_proposals)
         ids, scores = index.search(queries, 10)
     expected = all_scores(metric, queries, vectors)
     assert_is_a_ranking(ids, scores, expected, 10)

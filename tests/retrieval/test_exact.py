@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from likewise.data import CSR
 from likewise.exceptions import BackendUnavailableError, ModelFileError
 from likewise.retrieval import ExactIndex, top_k
 from likewise.retrieval._storage import RoundedCopy
+from shared_data import gowalla
 
 
 def whole_numbers(rng, shape):
@@ -150,6 +149,9 @@ def test_index_refuses(vectors, error, message):
         ExactIndex(vectors)
 
 
+MASKED = np.ma.masked_equal(np.tile(np.arange(6.0), (2, 1)), 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -162,6 +164,9 @@ def test_index_refuses(vectors, error, message):
         ({"exclude": sp.csr_array((30, 20))}, ValueError, r"shape \(queries, vectors\) = \(20, 30\), got \(30, 20\)"),
         ({"exclude": [[0]]}, ValueError, "exclude has the ids of 1 queries, but there are 20"),
         ({"exclude": [[30]] * 20}, IndexError, r"exclude: id 30 is outside \[0, 30\)"),
+        ({"queries": MASKED}, TypeError, "queries must not be masked; fill what is, or leave it out"),
+        ({"deny": MASKED[0] > 0}, TypeError, "deny must not be masked"),
+        ({"allow": MASKED[0].astype(int)}, TypeError, "allow must not be masked"),
         ({"exclude": "0"}, TypeError, "exclude must be a sparse matrix or a sequence .*, got str"),
     ],
 )
@@ -441,7 +446,13 @@ def test_an_index_can_be_pickled_and_copied(rng):
         ({"bias": [1, 2]}, ValueError, r"ExactIndex: bias must have shape \(5,\), one number a vector, got \(2,\)"),
         ({"bias": [1, 2, np.inf, 0, 0]}, ValueError, "ExactIndex: bias must be finite, got inf at 2"),
         ({"bias": np.ones(5), "metric": "euclidean"}, ValueError, "ExactIndex: a bias cannot be added to distances"),
+        ({"bias": np.ma.masked_less(np.arange(5), 1)}, TypeError, "ExactIndex: bias must not be masked"),
         ({"recall_queries": np.ones((1, 3))}, ValueError, "ExactIndex: recall_queries are for a storage that rounds"),
+        (
+            {"recall_queries": np.ones((1, 4)), "storage": "int8"},
+            ValueError,
+            "ExactIndex: recall_queries have 4 columns but the vectors have 3",
+        ),
     ],
 )
 def test_an_index_refuses_options_that_make_no_sense(options, error, match):
@@ -466,16 +477,13 @@ def test_masks_of_the_wrong_shape_are_refused(rng):
         index.search(np.ones((1, 3)), deny=np.ones(4, bool))
 
 
-def gowalla():
-    folder = Path(os.environ.get("LIKEWISE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "gowalla"
-    if not folder.is_dir():
-        pytest.skip(f"needs the gowalla data in {folder.parent.name}/; set LIKEWISE_DATA to where it is")
-    return lw.Interactions.from_csr(sp.load_npz(folder / "train.npz"))
-
-
 @pytest.mark.parametrize(
     "load",
-    [lw.datasets.load_online_retail, lw.datasets.load_movietweetings, pytest.param(gowalla, marks=pytest.mark.slow)],
+    [
+        lw.datasets.load_online_retail,
+        lw.datasets.load_movietweetings,
+        pytest.param(lambda: gowalla("train"), marks=pytest.mark.slow),
+    ],
 )
 def test_search_is_exact_for_factors_of_a_model(rng, load):
     """Bit by bit, on every instruction set, with what users have seen left out."""

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 import reference
+from likewise.data import CSR
 from likewise.retrieval import _top_k, top_k, top_k_scores
 
 
@@ -93,6 +95,18 @@ def test_top_k_refuses_bad_ids(backend, vectors, name):
         top_k(backend, *vectors, 3, **{name: [-1]})
     with pytest.raises(TypeError, match=f"top_k: {name}: item must be integers, got float64"):
         top_k(backend, *vectors, 3, **{name: [0.5]})
+
+
+def test_top_k_refuses_lists_that_are_not_one_a_query(backend, vectors):
+    queries, items = vectors
+    for n in (49, 51):
+        lists = CSR.from_scipy(sp.csr_array((n, 80)))
+        with pytest.raises(ValueError, match=f"top_k: exclude has {n} rows but queries has 50 rows"):
+            top_k(backend, queries, items, 3, lists)
+        with pytest.raises(ValueError, match=f"top_k: allow has {n} rows but queries has 50 rows"):
+            top_k(backend, queries, items, 3, allow=lists)
+        with pytest.raises(ValueError, match=f"top_k_scores: exclude has {n} rows but queries has 50 rows"):
+            top_k_scores(backend, lambda rows: queries[rows] @ items.T, 50, 80, 3, lists)
 
 
 def test_top_k_refuses_bad_k(backend, vectors):

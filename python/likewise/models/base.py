@@ -129,21 +129,13 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         allow: Int64Array | None,
         deny: Int64Array | None,
         subject: str,
+        *,
+        exactly: bool = True,
     ) -> tuple[Int32Array, Float32Array]:
-        """Rank items for `rows` of the fitted users, or of `histories`, whose users the model folds in."""
+        """Rank items for `rows` of the fitted users, or of `histories`, whose users the model folds in.
 
-    def _recommended(
-        self,
-        histories: CSR | None,
-        rows: Int64Array,
-        k: int,
-        exclude: CSR | None,
-        allow: Int64Array | None,
-        deny: Int64Array | None,
-        subject: str,
-    ) -> tuple[Int32Array, Float32Array]:
-        """`_top_k` for `recommend`, which an index may serve; whatever measures a model ranks exactly."""
-        return self._top_k(histories, rows, k, exclude, allow, deny, subject)
+        Where not `exactly`, an index may serve them; whatever measures a model has it rank exactly.
+        """
 
     @abstractmethod
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
@@ -492,7 +484,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """Recommend to the users in places [start, stop) of those asked for."""
         source, rows = query.source, query.rows(start, stop)
         seen = source.by_user.take_rows(rows) if query.exclude_seen else None
-        ids, scores = self._recommended(query.histories, rows, query.k, seen, query.allow, query.deny, query.subject)
+        ids, scores = self._top_k(
+            query.histories, rows, query.k, seen, query.allow, query.deny, query.subject, exactly=False
+        )
         return Recommendations(source.user_labels(rows), source.item_labels(ids), scores)
 
     def _batches(self, query: _Query, batch_size: Any, verbose: bool | int | None) -> Iterator[Recommendations]:
@@ -763,8 +757,10 @@ class VectorRecommender(Recommender):
         allow: Int64Array | None,
         deny: Int64Array | None,
         subject: str,
-        index: ApproximateIndex | None = None,
+        *,
+        exactly: bool = True,
     ) -> tuple[Int32Array, Float32Array]:
+        index = None if exactly else self._checked_index()
         vectors, verbose = self._user_vectors(histories, rows), getattr(self, "verbose", False)
         if allow is None and (blank := self._blank_items()).size:
             deny = blank if deny is None else np.concatenate([blank, deny])
@@ -784,18 +780,6 @@ class VectorRecommender(Recommender):
             )
         _leave_empty(zero_rows(vectors), ids, scores)
         return ids, scores
-
-    def _recommended(
-        self,
-        histories: CSR | None,
-        rows: Int64Array,
-        k: int,
-        exclude: CSR | None,
-        allow: Int64Array | None,
-        deny: Int64Array | None,
-        subject: str,
-    ) -> tuple[Int32Array, Float32Array]:
-        return self._top_k(histories, rows, k, exclude, allow, deny, subject, self._checked_index())
 
     def _index_state(self) -> tuple[dict[str, Any] | None, dict[str, npt.NDArray[Any]]]:
         index = self._checked_index()
@@ -867,12 +851,13 @@ class VectorRecommender(Recommender):
         )
         ids, scores = top_k(
             self._backend(),
-            vectors[rows] * scale[rows, np.newaxis],
+            vectors[rows],
             vectors,
             k,
             itself,
             np.flatnonzero(lengths == 0),
             scale=scale,
+            unit=True,
             subject=subject,
         )
         _leave_empty(np.flatnonzero(lengths[rows] == 0), ids, scores)

@@ -20,7 +20,6 @@ Int64Array = npt.NDArray[np.int64]
 # Numbers converted at a time: 4 MiB of float32.
 _BLOCK_NUMBERS = 1 << 20
 _LEVELS = 127
-_GROUP = 32  # rows that are rounded together (csrc/topk.hpp)
 
 
 def blocks(shape: tuple[int, ...]) -> list[slice]:
@@ -83,7 +82,7 @@ class RoundedCopy:
         self._places[self._order] = np.arange(n, dtype=np.int32)
         kernels = backend.kernels
         self._tiles = backend.empty((kernels.quantized_groups(n), kernels.quantized_bytes(items.shape[1])), np.int8)
-        self._extents = backend.empty((len(self._tiles), 6))
+        self._extents = backend.empty((len(self._tiles), kernels.EXTENT_FLOATS))
         self._round(items, np.arange(len(self._tiles), dtype=np.int32))
 
     def arrays(self) -> tuple[npt.NDArray[np.int8], Float32Array, Int32Array]:
@@ -98,7 +97,7 @@ class RoundedCopy:
             n_groups = self._backend.kernels.quantized_groups(n)
             self._order, self._places = (extended(rows, n, new) for rows in (self._order, self._places))
             self._tiles, self._extents = (extended(rows, n_groups) for rows in (self._tiles, self._extents))
-        self._round(items, np.unique(self._places[ids] // _GROUP))
+        self._round(items, np.unique(self._places[ids] // self._backend.kernels.QUANTIZED_GROUP))
 
     def _round(self, items: Any, groups: Int32Array) -> None:
         kernels, context = self._backend.kernels, self._backend.context

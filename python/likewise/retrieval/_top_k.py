@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from likewise._backend import Backend
 from likewise._progress import ProgressBar
-from likewise._validation import check_int, check_rows
+from likewise._validation import check_int, check_rows, check_unmasked
 from likewise.data.csr import CSR
 
-__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "top_k", "top_k_scores", "unit_rows"]
+__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "check_lists", "top_k", "top_k_scores", "unit_rows"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -115,6 +115,8 @@ def top_k(
         items = backend.items(backend.asarray(items), None if scale is None else backend.asarray(scale))
     n, (n_items, d) = len(query_rows), items.shape
     own, listed = (allow, None) if isinstance(allow, CSR) else (None, allow)
+    check_lists(subject, "exclude", exclude, n)
+    check_lists(subject, "allow", own, n)
     allowed = as_ids(backend, subject, "allow", listed, n_items)
     denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n, min(k, n_items))
@@ -184,6 +186,7 @@ def top_k_scores(
         If an id of `deny` or `allow` is outside [0, n_items).
     """
     k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
+    check_lists(subject, "exclude", exclude, n_queries)
     allowed = as_ids(backend, subject, "allow", allow, n_items)
     denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = _slots(backend, n_queries, min(k, n_items))
@@ -223,6 +226,12 @@ def _blocks(n: int, size: int, verbose: bool | int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
+def check_lists(subject: str, name: str, lists: CSR | None, n: int) -> None:
+    """Refuse lists of ids that are not one for each query, before blocks of them are cut out."""
+    if lists is not None and lists.n_rows != n:
+        raise ValueError(f"{subject}: {name} has {lists.n_rows} rows but queries has {n} rows")
+
+
 def _rows_of(matrix: CSR, rows: slice) -> CSR:
     return matrix if rows == slice(0, matrix.n_rows) else matrix.take_rows(rows)
 
@@ -231,6 +240,7 @@ def as_ids(backend: Backend, subject: str, name: str, given: npt.ArrayLike | Non
     """Ids, or those of a mask, sorted and without repeats, as the kernels want them."""
     if given is None:
         return None
+    check_unmasked(subject, name, given)
     mask = np.asarray(given)
     if mask.dtype == bool:
         rows = np.flatnonzero(_checked_mask(subject, name, mask, n_items))
@@ -250,6 +260,7 @@ def as_bits(backend: Backend, subject: str, name: str, given: npt.ArrayLike | No
 
 def as_mask(subject: str, name: str, given: npt.ArrayLike, n_items: int) -> npt.NDArray[np.bool_]:
     """Ids as a mask of all; a mask is checked and returned."""
+    check_unmasked(subject, name, given)
     mask = np.asarray(given)
     if mask.dtype == bool:
         return _checked_mask(subject, name, mask, n_items)

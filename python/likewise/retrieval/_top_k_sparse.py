@@ -14,7 +14,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int
 from likewise.data.csr import CSR, check_finite
 
-from ._top_k import MAX_K, as_bits, as_ids
+from ._top_k import MAX_K, as_bits, as_ids, check_lists
 
 __all__ = ["top_k_sparse"]
 
@@ -104,8 +104,7 @@ def top_k_sparse(
         check_finite(f"{subject}: weights", weights)
         weights = backend.csr(weights)
     n, n_items = queries.n_rows, weights.shape[1]
-    if exclude is not None and exclude.n_rows != n:
-        raise ValueError(f"{subject}: exclude has {exclude.n_rows} rows but queries has {n} rows")
+    check_lists(subject, "exclude", exclude, n)
     allowed = as_ids(backend, subject, "allow", allow, n_items)
     denied = as_bits(backend, subject, "deny", deny, n_items)
     ids, scores = backend.empty((n, k), np.int32), backend.empty((n, k))

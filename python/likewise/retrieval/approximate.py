@@ -19,7 +19,7 @@ from likewise.exceptions import ModelFileError
 
 from ._hnsw import GRAPHS, Graph, GraphOptions, graph_class
 from ._lock import SharedLock
-from ._top_k import MAX_K, as_ids
+from ._top_k import MAX_K, as_ids, unit_rows
 from .exact import METRICS, ExactIndex, as_lists, as_vectors, is_lists
 
 __all__ = ["ApproximateIndex"]
@@ -216,7 +216,10 @@ class ApproximateIndex:
 
     def _points(self, rows: Float32Array) -> Float32Array:
         """Vectors as the library gets them: of length one, or in units of the longest."""
-        return _unit_rows(rows, _lengths(rows)) if self.metric == "cosine" else _scaled(rows, 1 / self._unit)
+        if self.metric == "cosine":
+            return unit_rows(rows)
+        # The factor may be beyond float32, where the products are not.
+        return np.multiply(rows, 1 / self._unit, dtype=np.float64).astype(np.float32)
 
     # ------------------------------------------------------------------ searching
 
@@ -304,7 +307,7 @@ class ApproximateIndex:
         with self._lock.shared():
             arguments = self._checked(subject, queries, k, exclude, deny, allow)
             found_ids, found = self._search(*arguments, False, subject)
-            best_ids, best = self._search_exactly(*arguments, False, subject)
+            best_ids, best = self._exact.search(*arguments)
         n_best = np.count_nonzero(best_ids >= 0, axis=1)
         counted = np.flatnonzero(n_best)
         if counted.size == 0:
@@ -360,7 +363,7 @@ class ApproximateIndex:
         rest = np.flatnonzero(~is_done)
         if rest.size:
             own = None if excluded is None else excluded.take_rows(rest)
-            ids[rest], scores[rest] = self._search_exactly(queries[rest], k, own, denied, allowed, verbose, subject)
+            ids[rest], scores[rest] = self._exact.search(queries[rest], k, own, denied, allowed, verbose=verbose)
         return ids, scores
 
     def _can_propose(self, queries: Float32Array) -> npt.NDArray[np.bool_]:
@@ -373,7 +376,7 @@ class ApproximateIndex:
     def _propose(self, queries: Float32Array, count: int, ef: int) -> Int64Array:
         assert self._graph is not None  # or no query would come here
         is_distance = self.metric == "euclidean"  # of others a query's length changes no ranking, and may overflow
-        points = self._points(queries) if is_distance else _unit_rows(queries, _lengths(queries))
+        points = self._points(queries) if is_distance else unit_rows(queries)
         return self._graph.search(points, count, ef, self._backend.context.n_threads)
 
     def _rank(
@@ -391,18 +394,6 @@ class ApproximateIndex:
         ids = rising[is_new].astype(np.int32)
         own = CSR(offsets, ids, np.ones(ids.size, np.float32), (len(queries), len(self)))
         return self._exact.search(queries, k, excluded, blocked, own)
-
-    def _search_exactly(
-        self,
-        queries: Float32Array,
-        k: int,
-        excluded: CSR | None,
-        denied: Int32Array | None,
-        allowed: Int32Array | None,
-        verbose: bool | int,
-        subject: str,
-    ) -> tuple[Int32Array, Float32Array]:
-        return self._exact.search(queries, k, excluded, denied, allowed, verbose=verbose)
 
     # ------------------------------------------------------------------ files
 
@@ -516,17 +507,6 @@ def _graph_from(graph_class: type[Graph], content: npt.NDArray[Any], options: Gr
 def _lengths(rows: npt.NDArray[np.floating[Any]]) -> Float64Array:
     lengths: Float64Array = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     return lengths
-
-
-def _scaled(rows: Float32Array, factors: Float64Array | float) -> Float32Array:
-    """Rows times factors that may be beyond float32, where the products are not."""
-    return np.multiply(rows, factors, dtype=np.float64).astype(np.float32)
-
-
-def _unit_rows(rows: Float32Array, lengths: Float64Array) -> Float32Array:
-    """Rows of length one; those of length 0 stay."""
-    factors = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    return _scaled(rows, factors[:, np.newaxis])
 
 
 def _blocked(n_items: int, denied: Int32Array | None, allowed: Int32Array | None) -> npt.NDArray[np.bool_] | None:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from likewise._backend import as_host, get_backend, is_bfloat16
 from likewise._files import check_class, map_model_file, read_model_file, write_model_file
-from likewise._validation import check_choice, check_flag, check_int, check_rows
+from likewise._validation import check_choice, check_flag, check_int, check_rows, check_unmasked
 from likewise.data.csr import CSR
 from likewise.exceptions import ModelFileError
 
@@ -35,7 +35,6 @@ _ROUNDED_NUMBERS = 1 << 19
 # Vectors that stand for queries where recall is measured, and results of each.
 _SAMPLE, _SAMPLE_K = 256, 10
 MAX_ITEMS = 2**31 - 1
-_DEEPEST = 1 << 16  # numbers of a vector whose int8 products stay inside int32
 _NOT_PICKLED = ("_lock", "_backend", "_items", "_rounded")
 
 
@@ -56,8 +55,8 @@ class ExactIndex:
     bias : array-like of shape (n_items,), default=None
         Added to the scores of the items; not for distances.
     storage : {"float32", "bfloat16", "int8"}, default="float32"
-        How the vectors are kept: 4, 2 or 1 bytes a number (int8 with 4 more a vector, and numbers in steps of 1/127 of
-        the vector's greatest one). Searches are exact for what is stored; `storage_recall` tells what storing cost.
+        How the vectors are kept: 4, 2 or 1 bytes a number (int8 in steps of 1/127 of the vector's greatest one), beside
+        5 to 13 bytes a vector. Searches are exact for what is stored; `storage_recall` tells what storing cost.
     recall_queries : array-like of shape (n, n_factors), default=None
         Queries to measure `storage_recall` with; None takes 256 of the vectors.
     device : {"cpu", "cuda", "cuda:N"}, default="cpu"
@@ -192,6 +191,8 @@ class ExactIndex:
         """Share of the best that are found in the vectors as stored."""
         if queries is None:
             queries = vectors[np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors))).astype(np.int64)]
+        queries, _ = as_vectors(_CLASS, "recall_queries", queries)
+        self._check_width(_CLASS, "recall_queries", queries)
         if len(vectors) == 0 or len(queries) == 0:
             return 1.0
         exact = ExactIndex(vectors, metric=self.metric, bias=biases, device=self._device, n_jobs=self._n_jobs)
@@ -281,7 +282,9 @@ class ExactIndex:
     def _wants_copy(self, k: int, allow: Any) -> bool:
         """Whether a rounded copy pays: from the second search that would read it on, where there is a tile unit."""
         n, d = self.shape
-        if not self._backend.has_tiles or is_lists(allow) or n * d < _ROUNDED_NUMBERS or d > _DEEPEST or 4 * k >= n:
+        if not self._backend.has_tiles or is_lists(allow) or n * d < _ROUNDED_NUMBERS or 4 * k >= n:
+            return False
+        if d > self._backend.kernels.MOST_QUANTIZED_DEPTH:
             return False
         self._n_searches += 1
         return self._rounded is None and self._n_searches > 1
@@ -551,6 +554,7 @@ def as_vectors(
     subject: str, name: str, vectors: Any, storage: str = "float32"
 ) -> tuple[Float32Array, npt.NDArray[Any] | None]:
     """Finite float32 rows of what was given, read-only; and its bits where it is bfloat16 and so stored."""
+    check_unmasked(subject, name, vectors)
     given = as_host(vectors)
     bits = given if is_bfloat16(vectors) else None
     array = as_float32(given) if bits is not None else given
@@ -574,6 +578,7 @@ def as_vectors(
 
 
 def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
+    check_unmasked(subject, "bias", bias)
     given = as_float32(as_host(bias)) if is_bfloat16(bias) else as_host(bias)
     if given.dtype.kind not in "buif":
         raise TypeError(f"{subject}: bias must be real numbers, got dtype {given.dtype}")

@@ -1,0 +1,24 @@
+"""The datasets with published results, which are no part of the package: a test that wants one is skipped without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import scipy.sparse as sp
+
+from likewise import Interactions
+
+
+def folder_of(name: str) -> Path:
+    """Where a dataset lies: in $LIKEWISE_DATA, else in shared/data beside the repository."""
+    data = Path(os.environ.get("LIKEWISE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    if not (data / name).is_dir():
+        pytest.skip(f"needs the {name} data in {data.name}/; set LIKEWISE_DATA to where it is")
+    return data / name
+
+
+def gowalla(part: str) -> Interactions:
+    """Check-ins, ``"train"`` or ``"test"``, in LightGCN's split."""
+    return Interactions.from_csr(sp.load_npz(folder_of("gowalla") / f"{part}.npz"))
