@@ -86,10 +86,19 @@ class Problem:
 
 def likewise(problem: Problem, threads: int) -> Callable[[], Ranking]:
     """`ExactIndex`, exclusions in the kernel; its rounded copy is made before, as peers' indexes are."""
-    index = ExactIndex(problem.items, n_jobs=threads)
-    for _ in range(2):
-        index.search(problem.queries[:1], 1)
+    index = _index_of(problem, threads)
     return lambda: index.search(problem.queries, problem.k, problem.seen)
+
+
+def likewise_by_256(problem: Problem, threads: int) -> Callable[[], Ranking]:
+    """The same for 256 queries a call, however many there are: against a peer at its best batch."""
+    index = _index_of(problem, threads)
+
+    def block(rows: slice) -> Ranking:
+        seen = None if problem.seen is None else problem.seen.take_rows(rows)
+        return index.search(problem.queries[rows], problem.k, seen)
+
+    return lambda: _by_blocks(problem, 256, block)
 
 
 def likewise_once(problem: Problem, threads: int) -> Callable[[], Ranking]:
@@ -221,8 +230,16 @@ def _unseen(problem: Problem, rows: slice, ids: npt.NDArray[Any], scores: npt.ND
     return np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
 
 
+def _index_of(problem: Problem, threads: int) -> ExactIndex:
+    index = ExactIndex(problem.items, n_jobs=threads)
+    for _ in range(2):
+        index.search(problem.queries[:1], 1)
+    return index
+
+
 CONTESTANTS: dict[str, Callable[[Problem, int], Callable[[], Ranking]]] = {
     "likewise": likewise,
+    "likewise by 256": likewise_by_256,
     "likewise once": likewise_once,
     "likewise avx512": likewise_avx512,
     "numpy": numpy,
@@ -240,6 +257,12 @@ def _version(contestant: str) -> str:
     if contestant.startswith("likewise"):
         return lw.__version__
     return importlib.metadata.version(_DISTRIBUTIONS.get(contestant, contestant))
+
+
+def _isa(contestant: str) -> str | None:
+    if not contestant.startswith("likewise"):
+        return None
+    return "avx512" if contestant == "likewise avx512" else harness.isa()
 
 
 def topk_case(contestant: str, problem: Problem, threads: int) -> harness.Case:
@@ -265,7 +288,7 @@ def topk_case(contestant: str, problem: Problem, threads: int) -> harness.Case:
         assert found is not None, "nothing was ranked"
         return problem.check(found, _TOLERANCES.get(contestant, 1e-5))
 
-    is_ours_on_tiles = contestant in ("likewise", "likewise once") and harness.isa() == "amx"
+    is_ours_on_tiles = contestant.startswith("likewise") and _isa(contestant) == "amx"
     on_tiles = contestant == "torch bf16" or is_ours_on_tiles
     ceiling = "matmul_bf16" if on_tiles else "matmul_fp32"
     return harness.Case(call, check, flops=problem.flops, self_timed=True, flops_ceiling=ceiling)
@@ -303,7 +326,7 @@ def run_topk(
             run=run,
             dataset=dataset,
             k=factors,
-            isa={"likewise": harness.isa(), "likewise once": harness.isa(), "likewise avx512": "avx512"}.get(name),
+            isa=_isa(name),
             version=_version(name),
             queries_per_second=round(n_queries / measurement.seconds, 1),
             n_seen=n_seen,
