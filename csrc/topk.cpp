@@ -295,10 +295,6 @@ class Scanner {
       errors_.resize(count(plan.block_rows));
       limits_.resize(count(plan.block_rows));
       group_ = std::max(kTileCols, kPackedBytes / (4 * kTileCols * d_) * kTileCols);
-      packed_ = Scratch<float>(count(packed_size(group_, d_)));
-      edge_ = Scratch<float>(count(kTileRows * d_));
-      rows_ = Scratch<float>(count(plan.block_rows * d_));
-      widened_ = Scratch<float>(count(search.rows.buffer_size(std::max(group_, kRowItems))));
     } else if (precision == Precision::kInt8) {
       group_ = std::max(kBlockRows, quantized_budget(n_threads) / depth_ / kBlockRows * kBlockRows);
       group_ = std::min(group_, round_up(plan.range_size, kScreenItems));
@@ -443,22 +439,16 @@ class Scanner {
 
   Extent length_of(const float* x) const { return {.length = length_bound(search_.micro.dot(x, x, d_), d_)}; }
 
-  /// The vector of the i-th candidate; the j-th in the buffer where it must be converted.
-  const float* vector(Offset i, Offset j) const { return search_.rows.row(id(i), widened_.get() + j * d_); }
-
   /// A query after another, for few.
   void scan_rows(Offset n, Offset begin, Offset end) {
-    const float* items[kRowItems + kTileCols];  // and the next ones, to be prefetched
+    const auto* floats = search_.candidates.listed() ? nullptr : search_.rows.floats();
+    if (floats == nullptr && gathered_.get() == nullptr) gathered_ = Scratch<float>(count(kRowItems * d_));
     for (Offset row = 0; row < n; ++row) {
       queries_[static_cast<std::size_t>(row)] = length_of(search_.queries.row(query(row)));
     }
     for (Offset at = begin; at < end; at += kRowItems) {
-      const Offset size = std::min(kRowItems, end - at), n_known = std::min(kRowItems + kTileCols, end - at);
-      const auto* floats =
-          search_.candidates.listed() ? nullptr : search_.rows.floats();  // which lie one after another
-      for (Offset j = 0; floats != nullptr && j < n_known; ++j) items[j] = floats->row(at + j);
-      for (Offset j = 0; floats == nullptr && j < size; ++j) items[j] = vector(at + j, j);
-      std::fill(items + (floats != nullptr ? n_known : size), items + kRowItems + kTileCols, items[size - 1]);
+      const Offset size = std::min(kRowItems, end - at);
+      const float* items = floats != nullptr ? floats->row(at) : gather(at, size);
       float scale = search_.items.scale ? 0.0F : 1.0F;
       for (Offset j = 0; j < size && search_.items.scale; ++j) {
         scale = std::max(scale, std::fabs(search_.items.scale_of(id(at + j))));
@@ -467,19 +457,24 @@ class Scanner {
     }
   }
 
-  /// A query against candidates [at, at + size), whose vectors are `items`, the last one repeated, and whose scales are
-  /// at most `scale`.
-  void scan_row(Offset row, Offset at, Offset size, const float* const* items, float scale) {
-    alignas(kCacheLine) float tile[kTileRows * kTileCols];
-    float limits[kTileRows], squares = 0;
-    std::uint32_t masks[kTileRows];
-    for (Offset part = 0; part < size; part += kTileCols) {
-      const float* const* ahead = items + part + kTileCols;
-      const float longest =
-          search_.micro.dot_rows(items + part, ahead, search_.queries.row(query(row)), d_, tile + part);
-      squares = longest > squares || std::isnan(longest) ? longest : squares;
+  /// Candidates [at, at + n) as float32, one after another.
+  const float* gather(Offset at, Offset n) {
+    for (Offset j = 0; j < n; ++j) {
+      if (j + kAhead < n) search_.rows.prefetch(id(at + j + kAhead));
+      float* to = gathered_.get() + j * d_;
+      const float* from = search_.rows.row(id(at + j), to);
+      if (from != to) std::copy_n(from, d_, to);
     }
-    std::fill(tile + round_up(size, kTileCols), tile + kTileRows * kTileCols, kNoScore);
+    return gathered_.get();
+  }
+
+  /// A query against candidates [at, at + size), whose vectors are `items` and whose scales are at most `scale`.
+  void scan_row(Offset row, Offset at, Offset size, const float* items, float scale) {
+    alignas(kCacheLine) float tile[kTileRows * kTileCols];
+    float limits[kTileRows];
+    std::uint32_t masks[kTileRows];
+    const float squares = search_.micro.dot_rows(items, size, search_.queries.row(query(row)), d_, tile);
+    std::fill(tile + size, tile + kTileRows * kTileCols, kNoScore);
     for (Offset j = 0; j < size && search_.items.scale; ++j) tile[j] *= search_.items.scale_of(id(at + j));
     for (Offset j = 0; j < size && search_.items.bias; ++j) tile[j] += search_.items.bias_of(id(at + j));
     Extent extent = {.length = length_bound(squares, kTileCols * d_) * scale};
@@ -492,13 +487,19 @@ class Scanner {
     for (Offset part = 0; part < kTileRows; ++part) {
       for (std::uint32_t mask = masks[part]; mask != 0; mask &= mask - 1) {
         const Offset j = part * kTileCols + std::countr_zero(mask);
-        if (j < size) offer(row, tile[j] + errors_[place], at + j);
+        offer(row, tile[j] + errors_[place], at + j);
       }
     }
   }
 
   void scan_floats(Offset n, Offset begin, Offset end) {
     if (n <= kFewQueries) return scan_rows(n, begin, end);
+    if (packed_.get() == nullptr) {
+      packed_ = Scratch<float>(count(packed_size(group_, d_)));
+      edge_ = Scratch<float>(count(kTileRows * d_));
+      rows_ = Scratch<float>(errors_.size() * static_cast<std::size_t>(d_));
+      widened_ = Scratch<float>(count(search_.rows.buffer_size(group_)));
+    }
     for (Offset row = 0; row < n; ++row) {
       const float* x = search_.queries.row(query(row));
       std::copy_n(x, d_, rows_.get() + row * d_);
@@ -522,7 +523,7 @@ class Scanner {
     if (const auto* floats = search_.rows.floats()) {
       search_.candidates.pack(search_.micro, *floats, at, n, packed_.get());
     } else {
-      for (Offset j = 0; j < n; ++j) vector(at + j, j);
+      for (Offset j = 0; j < n; ++j) search_.rows.row(id(at + j), widened_.get() + j * d_);
       pack_rows(search_.micro, {widened_.get(), n, d_}, 0, n, packed_.get());
     }
     float squares = 0;
@@ -666,7 +667,7 @@ class Scanner {
   std::span<const Offset> block_;
   Offset group_ = 0;  // items packed or rounded at a time
   std::vector<Extent> queries_, extents_;
-  Scratch<float> packed_, edge_, rows_, widened_, biases_;
+  Scratch<float> packed_, edge_, rows_, widened_, gathered_, biases_;
   std::vector<float> errors_, limits_, margins_;
   std::vector<simd::ScreenQueries> screens_;
   Scratch<std::int8_t> tiles_, query_tiles_;

@@ -101,9 +101,9 @@ struct MicroKernels {
   /// out (depth, kTileCols) <- the transpose of kTileCols rows of length depth; as many rows `ahead` are there to be
   /// prefetched. Any alignment.
   void (*pack_tile)(const float* const* rows, const float* const* ahead, std::int64_t depth, float* out);
-  /// out[j] = x . rows[j] for kTileCols rows of length d; returns a bound of their squared lengths, up to kTileCols
-  /// times too high. As many rows `ahead` are there to be prefetched. Any alignment.
-  float (*dot_rows)(const float* const* rows, const float* const* ahead, const float* x, std::int64_t d, float* out);
+  /// out[j] = x . rows[j] for n rows of length d that lie one after another; returns a bound of their squared lengths,
+  /// up to kTileCols times too high. Any alignment.
+  float (*dot_rows)(const float* rows, std::int64_t n, const float* x, std::int64_t d, float* out);
   /// The greatest sum of squares of a column of packed (depth, kTileCols). Any alignment.
   float (*longest_packed)(const float* packed, std::int64_t depth);
   /// Bit j of masks[i] tells whether tile[i * kTileCols + j] > thresholds[i], for kTileRows rows; returns whether any

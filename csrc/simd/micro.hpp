@@ -403,38 +403,59 @@ struct Micro {
     }
   }
 
-  static float dot_rows(const float* const* rows, const float* const* ahead, const float* x, Size d, float* out) {
-    const Size whole = d / kLanes * kLanes;
-    constexpr Size kRows = 4;
-    Reg squares[kRows];
-    for (Size j = 0; j < kRows; ++j) squares[j] = V::zero();
-    for (Size first = 0; first < kTileCols; first += kLanes) {
-      Reg sums[kLanes];
-      for (Size r = 0; r < kLanes; r += kRows) {  // few rows at a time: that is the order in which they lie
-        const float *const *row = rows + first + r, *const *next = ahead + first + r;
-        Reg dots[kRows];
-        for (Size j = 0; j < kRows; ++j) dots[j] = V::zero();
-        for (Size c = 0; c < whole; c += kLanes) {
-          const Reg xc = V::load(x + c);
-          for (Size j = 0; j < kRows; ++j) {
-            const Reg y = V::load(row[j] + c);
-            if (c % kPad == 0) V::prefetch(next[j] + c);
-            dots[j] = V::fma(y, xc, dots[j]);
-            squares[j] = V::fma(y, y, squares[j]);
+  static float dot_rows(const float* rows, Size n, const float* x, Size d, float* out) {
+    // Short rows cost less where their number of vectors is known.
+    if (d == kLanes) return dot_rows_of<1>(rows, n, x, d, out);
+    if (d == 2 * kLanes) return dot_rows_of<2>(rows, n, x, d, out);
+    return dot_rows_of<0>(rows, n, x, d, out);
+  }
+
+  /// `dot_rows` for rows of kVecs vectors; 0 is any length.
+  template <Size kVecs>
+  static float dot_rows_of(const float* rows, Size n, const float* x, Size d, float* out) {
+    constexpr Size kRows = 4;  // at a time: that is the order in which they lie
+    const Size whole = kVecs > 0 ? kVecs * kLanes : d / kLanes * kLanes;
+    float longest = 0;
+    for (Size group = 0; group < n; group += kTileCols) {
+      const Size end = n < group + kTileCols ? n : group + kTileCols;
+      Reg squares[kRows];
+      for (Size j = 0; j < kRows; ++j) squares[j] = V::zero();
+      Size r = group;
+      for (; r + kLanes <= end; r += kLanes) {
+        Reg sums[kLanes];
+        for (Size s = 0; s < kLanes; s += kRows) {
+          const float* row = rows + (r + s) * d;
+          Reg dots[kRows];
+          for (Size j = 0; j < kRows; ++j) dots[j] = V::zero();
+          for (Size c = 0; c < whole; c += kLanes) {
+            const Reg xc = V::load(x + c);
+            for (Size j = 0; j < kRows; ++j) {
+              const float* at = row + j * d + c;
+              const Reg y = V::load(at);
+              if (c % kPad == 0) V::prefetch(at + kTileCols * d);
+              dots[j] = V::fma(y, xc, dots[j]);
+              squares[j] = V::fma(y, y, squares[j]);
+            }
           }
+          for (Size j = 0; j < kRows; ++j) sums[s + j] = dots[j];
         }
-        for (Size j = 0; j < kRows; ++j) sums[r + j] = dots[j];
+        V::store(out + r, V::sum_each(sums));
       }
-      V::store(out + first, V::sum_each(sums));
-    }
-    float total = sum(V::add(V::add(squares[0], squares[1]), V::add(squares[2], squares[3])));
-    for (Size r = 0; r < kTileCols && whole < d; ++r) {
-      for (Size c = whole; c < d; ++c) {
-        out[r] += rows[r][c] * x[c];
-        total += rows[r][c] * rows[r][c];
+      float total = sum(V::add(V::add(squares[0], squares[1]), V::add(squares[2], squares[3])));
+      for (Size j = group; j < r && whole < d; ++j) {
+        const float* row = rows + j * d;
+        for (Size c = whole; c < d; ++c) {
+          out[j] += row[c] * x[c];
+          total += row[c] * row[c];
+        }
       }
+      for (; r < end; ++r) {
+        out[r] = dot(rows + r * d, x, d);
+        total += dot(rows + r * d, rows + r * d, d);
+      }
+      if (total > longest || total != total) longest = total;
     }
-    return total;
+    return longest;
   }
 
   static float longest_packed(const float* packed, Size depth) {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Condition
+from contextlib import AbstractContextManager
+from threading import Condition, Lock
 
 __all__ = ["SharedLock"]
 
@@ -13,42 +12,61 @@ class SharedLock:
     """Held by any number of readers, or by one writer; a writer that waits is let in before further readers."""
 
     def __init__(self) -> None:
-        self._condition = Condition()
+        self._mutex = Lock()
+        self._condition = Condition(self._mutex)
         self._n_readers = 0
         self._n_waiting = 0
         self._is_writing = False
+        self._shared, self._alone = _Shared(self), _Alone(self)
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
+    def shared(self) -> AbstractContextManager[None]:
         """Hold it beside other readers."""
-        with self._condition:
-            while self._is_writing or self._n_waiting:
-                self._condition.wait()
-            self._n_readers += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._n_readers -= 1
-                if self._n_readers == 0:
-                    self._condition.notify_all()
+        return self._shared
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Hold it alone."""
-        with self._condition:
-            self._n_waiting += 1
+        return self._alone
+
+
+class _Shared(AbstractContextManager[None]):
+    """One object for all readers: a generator takes longer than the rest of a small search."""
+
+    def __init__(self, lock: SharedLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        with lock._mutex:
+            while lock._is_writing or lock._n_waiting:
+                lock._condition.wait()
+            lock._n_readers += 1
+
+    def __exit__(self, *raised: object) -> None:
+        lock = self._lock
+        with lock._mutex:
+            lock._n_readers -= 1
+            if lock._n_readers == 0 and lock._n_waiting:
+                lock._condition.notify_all()
+
+
+class _Alone(AbstractContextManager[None]):
+    def __init__(self, lock: SharedLock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        with lock._mutex:
+            lock._n_waiting += 1
             try:
-                while self._is_writing or self._n_readers:
-                    self._condition.wait()
+                while lock._is_writing or lock._n_readers:
+                    lock._condition.wait()
             finally:  # an interrupt may end the wait
-                self._n_waiting -= 1
-                if not (self._is_writing or self._n_readers):
-                    self._condition.notify_all()
-            self._is_writing = True
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._is_writing = False
-                self._condition.notify_all()
+                lock._n_waiting -= 1
+                if not (lock._is_writing or lock._n_readers):
+                    lock._condition.notify_all()
+            lock._is_writing = True
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock._mutex:
+            self._lock._is_writing = False
+            self._lock._condition.notify_all()

@@ -25,6 +25,8 @@ _LEVELS = 127
 def blocks(shape: tuple[int, ...]) -> list[slice]:
     """Slices of rows of a matrix, some at a time."""
     size = max(1, _BLOCK_NUMBERS // max(1, shape[1]))
+    if 0 < shape[0] <= size:
+        return [slice(0, shape[0])]
     return [slice(start, min(start + size, shape[0])) for start in range(0, shape[0], size)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -553,7 +554,7 @@ def _checked_columns(arrays: Mapping[str, npt.NDArray[Any]], metric: str, storag
 def as_vectors(
     subject: str, name: str, vectors: Any, storage: str = "float32"
 ) -> tuple[Float32Array, npt.NDArray[Any] | None]:
-    """Finite float32 rows of what was given, read-only; and its bits where it is bfloat16 and so stored."""
+    """Finite float32 rows of what was given, not to be written to; and its bits where it is bfloat16 and so stored."""
     check_unmasked(subject, name, vectors)
     given = as_host(vectors)
     bits = given if is_bfloat16(vectors) else None
@@ -563,18 +564,20 @@ def as_vectors(
     if array.ndim != 2:
         way_out = "; one vector v is v[np.newaxis]" if array.ndim == 1 else ""
         raise ValueError(f"{subject}: {name} must be two-dimensional, got shape {array.shape}{way_out}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        # What leaves float32 becomes infinite and is reported by place.
-        rows: Float32Array = np.ascontiguousarray(array, dtype=np.float32)
-        # A float64 sum of finite float32 numbers is finite: one pass without a temporary settles the usual case.
-        if not np.isfinite(rows.sum(dtype=np.float64)):
-            row, column = np.unravel_index(int(np.argmin(np.isfinite(rows))), rows.shape)
-            value = rows[row, column]
-            beyond = " in float32" if np.isfinite(array[row, column]) else ""
-            raise ValueError(f"{subject}: {name} must be finite, got {value}{beyond} at ({row}, {column})")
-    rows = rows.view()
-    rows.flags.writeable = False
+    rows: Float32Array = _float32(array)
+    if not all(np.isfinite(rows[part]).all() for part in blocks(rows.shape)):
+        row, column = np.unravel_index(int(np.argmin(np.isfinite(rows))), rows.shape)
+        value = rows[row, column]
+        beyond = " in float32" if np.isfinite(array[row, column]) else ""
+        raise ValueError(f"{subject}: {name} must be finite, got {value}{beyond} at ({row}, {column})")
     return rows, np.ascontiguousarray(bits) if bits is not None and storage == "bfloat16" else None
+
+
+def _float32(array: npt.NDArray[Any]) -> Float32Array:
+    """As float32 in C order; what leaves it becomes infinite, and is reported by place."""
+    with np.errstate(over="ignore") if array.dtype != np.float32 else nullcontext():
+        rows: Float32Array = np.ascontiguousarray(array, dtype=np.float32)
+    return rows
 
 
 def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
@@ -584,8 +587,7 @@ def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
         raise TypeError(f"{subject}: bias must be real numbers, got dtype {given.dtype}")
     if given.shape != (n,):
         raise ValueError(f"{subject}: bias must have shape ({n},), one number a vector, got {given.shape}")
-    with np.errstate(over="ignore"):
-        biases = given.astype(np.float32)
+    biases = _float32(given).copy()
     if not np.isfinite(biases).all():
         place = int(np.argmin(np.isfinite(biases)))
         raise ValueError(f"{subject}: bias must be finite, got {biases[place]} at {place}")
