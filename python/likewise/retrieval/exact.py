@@ -576,8 +576,7 @@ def as_vectors(
 def _float32(array: npt.NDArray[Any]) -> Float32Array:
     """As float32 in C order; what leaves it becomes infinite, and is reported by place."""
     with np.errstate(over="ignore") if array.dtype != np.float32 else nullcontext():
-        rows: Float32Array = np.ascontiguousarray(array, dtype=np.float32)
-    return rows
+        return cast(Float32Array, np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
