@@ -91,15 +91,15 @@ class SelectorBlock {
   SelectorBlock(Offset n_rows, Offset k, Offset kept, Offset n_candidates)
       : k_(k),
         kept_(kept),
-        capacity_(capacity(kept, n_candidates)),
+        capacity_(capacity(k, kept, n_candidates)),
         keys_(static_cast<std::size_t>(n_rows * capacity_)),
         sizes_(static_cast<std::size_t>(n_rows)),
         thresholds_(static_cast<std::size_t>(n_rows)),
         margins_(static_cast<std::size_t>(n_rows)) {}
 
   /// Bytes that one query needs.
-  static constexpr Offset bytes_each(Offset kept, Offset n_candidates) {
-    return capacity(kept, n_candidates) * static_cast<Offset>(sizeof(Key)) + 16;
+  static constexpr Offset bytes_each(Offset k, Offset kept, Offset n_candidates) {
+    return capacity(k, kept, n_candidates) * static_cast<Offset>(sizeof(Key)) + 16;
   }
 
   /// Forgets what the first n_rows rows held; their margins are unlimited.
@@ -129,8 +129,8 @@ class SelectorBlock {
  private:
   static constexpr Offset kSlack = 32;  // for small k: a cut must be paid by enough pairs
 
-  static constexpr Offset capacity(Offset kept, Offset n_candidates) {
-    return std::max<Offset>(1, std::min(2 * kept + kSlack, n_candidates));
+  static constexpr Offset capacity(Offset k, Offset kept, Offset n_candidates) {
+    return std::max<Offset>(1, std::min(kept + k + kSlack, n_candidates));
   }
 
   void cut(Offset row) {

@@ -35,7 +35,7 @@ constexpr Offset kTaskProducts = Offset{1} << 23;     // multiply-adds that outw
 constexpr Offset kTaskPairs = Offset{1} << 18;        // and pairs to choose from
 constexpr Offset kTasksEach = 2;                      // tasks a thread, for balance
 constexpr Offset kPreparedEach = 3000;                // numbers prepared anew that outweigh a query's new thresholds
-constexpr Offset kReadEach = 512;                     // queries of a task for which it may read all rounded items
+constexpr Offset kReadEach = 64;                      // queries of a thread for which it may read all rounded items
 constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
 constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
@@ -160,7 +160,7 @@ struct Search {
   /// Candidates that a scan keeps for each query: more than k where its scores are only bounds.
   [[nodiscard]] Offset kept(Precision precision) const {
     if (precision == Precision::kExact) return k;
-    return precision == Precision::kFloat ? k + k / 16 + 8 : 2 * k + 32;
+    return precision == Precision::kFloat ? k + k / 16 + 8 : 4 * k + 32;
   }
 
   /// Whether the items' rounded copy, in its order, is what a scan in int8 reads.
@@ -216,12 +216,17 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
   const bool rounds = precision == Precision::kInt8;
   const Offset n_candidates = search.candidates.size(), kept = search.kept(precision);
   const Offset d = std::max<Offset>(1, search.queries.n_cols), row_multiple = rounds ? kScreenQueries : kTileRows;
-  const Offset most_rows = std::min(rounds ? quantized_budget(n_threads) / quantized_depth(d) : kQueryBytes / (4 * d),
-                                    kSelectorBytes / n_threads / SelectorBlock::bytes_each(kept, n_candidates));
+  const Offset most_rows =
+      std::min(rounds ? quantized_budget(n_threads) / quantized_depth(d) : kQueryBytes / (4 * d),
+               kSelectorBytes / n_threads / SelectorBlock::bytes_each(search.k, kept, n_candidates));
   Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
   const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, n_candidates * d * n / kTaskProducts);
   const bool is_ready = rounds && search.is_quantized();  // a block of queries only reads the items
-  if (n_tasks > n_blocks && (n_candidates * d <= kPreparedEach * n || (is_ready && n >= kReadEach * n_tasks))) {
+  if (n_tasks > n_blocks && is_ready && n >= kReadEach * n_threads) {
+    // A query's thresholds begin anew in each range, and fewer queries at a time read the items more often.
+    const Offset blocks_each = std::max(Offset{1}, n / (2 * kReadEach * n_threads));
+    n_blocks = std::max(n_blocks, std::min(n_tasks, blocks_each * n_threads));
+  } else if (n_tasks > n_blocks && n_candidates * d <= kPreparedEach * n) {
     n_blocks = std::min(n_tasks, divide_up(n, row_multiple));
   } else if (n_tasks > n_blocks) {
     const Offset merge_bytes = n * std::min(kept, n_candidates) * static_cast<Offset>(sizeof(Key));
@@ -808,7 +813,7 @@ void write_first(const Search& search, Offset query, std::span<Id> ids, std::spa
 Precision first_precision(const Context& ctx, const Search& search, Offset n) {
   const Offset n_candidates = search.candidates.size(), d = search.queries.n_cols;
   if (d == 0 || 4 * search.k >= n_candidates) return Precision::kExact;
-  const Offset bytes = SelectorBlock::bytes_each(search.kept(Precision::kInt8), n_candidates);
+  const Offset bytes = SelectorBlock::bytes_each(search.k, search.kept(Precision::kInt8), n_candidates);
   // Rounding the items must be made up for by the queries, and the candidates that it keeps by the products it saves.
   const bool pays =
       (search.is_quantized() || n >= kFewQuantized) && n_candidates * d >= kQuantizedGain * (32 + search.k);

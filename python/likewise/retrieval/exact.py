@@ -586,7 +586,7 @@ def _as_bias(subject: str, bias: Any, n: int) -> Float32Array:
         raise TypeError(f"{subject}: bias must be real numbers, got dtype {given.dtype}")
     if given.shape != (n,):
         raise ValueError(f"{subject}: bias must have shape ({n},), one number a vector, got {given.shape}")
-    biases = _float32(given).copy()
+    biases: Float32Array = _float32(given).copy()
     if not np.isfinite(biases).all():
         place = int(np.argmin(np.isfinite(biases)))
         raise ValueError(f"{subject}: bias must be finite, got {biases[place]} at {place}")
