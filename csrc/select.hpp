@@ -110,6 +110,10 @@ class SelectorBlock {
   }
 
   [[nodiscard]] float threshold(Offset row) const { return thresholds_.get()[row]; }
+  /// Leaves out what scores at most this.
+  void raise_threshold(Offset row, float threshold) {
+    thresholds_.get()[row] = std::max(thresholds_.get()[row], threshold);
+  }
   void set_margin(Offset row, float margin) { margins_.get()[row] = margin; }
 
   /// Takes a pair with score > threshold(row).

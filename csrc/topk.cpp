@@ -36,6 +36,11 @@ constexpr Offset kTaskPairs = Offset{1} << 18;        // and pairs to choose fro
 constexpr Offset kTasksEach = 2;                      // tasks a thread, for balance
 constexpr Offset kPreparedEach = 3000;                // numbers prepared anew that outweigh a query's new thresholds
 constexpr Offset kReadEach = 64;                      // queries of a thread for which it may read all rounded items
+constexpr Offset kSampleRun = 64;                     // items of a sample that lie together
+constexpr Offset kSampleShare = 16;                   // of which one in so many is taken
+constexpr Offset kSampledBest = 32;                   // results of a query from which a sample pays
+constexpr float kLikelyError = 1.25F;                 // bounds of an error by which the k-th best is mostly off at most
+constexpr float kCertainError = 2.001F;               // and always
 constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
 constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
@@ -99,8 +104,11 @@ struct Plan {
   Offset n_ranges;
 };
 
-/// The precisions of a scan, each the next one's screen.
-enum class Precision { kInt8, kFloat, kExact };
+/// The precisions of a scan, each the next one's screen. The likely one goes by what errors of rounding mostly are, and
+/// by what a sample of the items says of all.
+enum class Precision { kLikely, kInt8, kFloat, kExact };
+
+constexpr bool is_int8(Precision precision) { return precision <= Precision::kInt8; }
 
 /// Rows of item vectors as float32, whatever they are stored as.
 class ItemRows {
@@ -213,7 +221,7 @@ Offset quantized_depth(Offset d) { return round_up(d, kQuantizedDepth); }
 Offset quantized_budget(int n_threads) { return std::min(kMostQuantized, kQuantizedBytes / n_threads); }
 
 Plan make_plan(int n_threads, const Search& search, Precision precision, Offset n) {
-  const bool rounds = precision == Precision::kInt8;
+  const bool rounds = is_int8(precision);
   const Offset n_candidates = search.candidates.size(), kept = search.kept(precision);
   const Offset d = std::max<Offset>(1, search.queries.n_cols), row_multiple = rounds ? kScreenQueries : kTileRows;
   const Offset most_rows =
@@ -300,7 +308,7 @@ class Scanner {
       errors_.resize(count(plan.block_rows));
       limits_.resize(count(plan.block_rows));
       group_ = std::max(kTileCols, kPackedBytes / (4 * kTileCols * d_) * kTileCols);
-    } else if (precision == Precision::kInt8) {
+    } else if (is_int8(precision)) {
       group_ = std::max(kBlockRows, quantized_budget(n_threads) / depth_ / kBlockRows * kBlockRows);
       group_ = std::min(group_, round_up(plan.range_size, kScreenItems));
       screens_.resize(count(plan.block_rows / kScreenQueries));
@@ -308,7 +316,13 @@ class Scanner {
       query_tiles_ = Scratch<std::int8_t>(count(plan.block_rows * depth_));
       hits_ = Scratch<simd::Hit>(count(kBlockRows * kScreenQueries + simd::kMoreHits));
       if (search.items.bias) biases_ = Scratch<float>(count(group_));
-      if (search.is_quantized()) return;
+      if (search.is_quantized()) {
+        const bool takes_sample = precision == Precision::kLikely && search.k >= kSampledBest;
+        if (takes_sample && plan.range_size >= kSampleShare * kSampleRun + kSampleShare * sample_rank(search.k)) {
+          sample_ = std::make_unique<SelectorBlock>(plan.block_rows, sample_rank(search.k), plan.range_size);
+        }
+        return;
+      }
       tiles_ = Scratch<std::int8_t>(count(group_ * depth_));
       extents_.resize(count(group_ / kScreenItems));
       widened_ = Scratch<float>(count(search.rows.buffer_size(kScreenItems)));
@@ -322,6 +336,7 @@ class Scanner {
     selectors_.reset(n);
     std::fill(lost_.begin(), lost_.end(), char{0});
     switch (precision_) {
+      case Precision::kLikely:
       case Precision::kInt8:
         return scan_quantized(n, begin, end);
       case Precision::kFloat:
@@ -342,7 +357,7 @@ class Scanner {
 
   /// The i-th candidate in the order of the scan.
   [[nodiscard]] Id id(Offset i) const {
-    const bool ordered = precision_ == Precision::kInt8 && search_.is_quantized();
+    const bool ordered = is_int8(precision_) && search_.is_quantized();
     return ordered ? search_.items.quantized->order[i] : search_.candidates.id(i);
   }
 
@@ -372,10 +387,10 @@ class Scanner {
     return any;
   }
 
-  void offer(Offset row, float upper, Offset candidate) {
-    if (!(upper > selectors_.threshold(row))) return;  // it has risen since the scores were compared
+  void offer(Offset row, float upper, Offset candidate, SelectorBlock& selectors) {
+    if (!(upper > selectors.threshold(row))) return;  // it has risen since the scores were compared
     const Id item = id(candidate);
-    if (search_.is_candidate(query(row), item)) selectors_.offer(row, upper, item);
+    if (search_.is_candidate(query(row), item)) selectors.offer(row, upper, item);
   }
 
   /// Offers what exceeds the limits in a tile of scores of rows [first, first + rows).
@@ -404,7 +419,8 @@ class Scanner {
     }
     for (int j = 0; j < n; ++j) {
       const Offset row = first + places[j] / kTileCols;
-      offer(row, tile[places[j]] + errors_[static_cast<std::size_t>(row)], candidate + places[j] % kTileCols);
+      offer(row, tile[places[j]] + errors_[static_cast<std::size_t>(row)], candidate + places[j] % kTileCols,
+            selectors_);
     }
     for (auto place = static_cast<std::size_t>(first); place < static_cast<std::size_t>(first + rows); ++place) {
       limits_[place] = std::max(limits_[place], selectors_.threshold(static_cast<Offset>(place)) - errors_[place]);
@@ -435,7 +451,7 @@ class Scanner {
     for (Offset at = begin; at < end; at += kExactRows) {
       for (Offset row = 0; row < n; ++row) {
         scorer_.set_query(query(row));
-        for (Offset i = at; i < std::min(end, at + kExactRows); ++i) offer(row, scorer_.score(id(i)), i);
+        for (Offset i = at; i < std::min(end, at + kExactRows); ++i) offer(row, scorer_.score(id(i)), i, selectors_);
       }
     }
   }
@@ -492,7 +508,7 @@ class Scanner {
     for (Offset part = 0; part < kTileRows; ++part) {
       for (std::uint32_t mask = masks[part]; mask != 0; mask &= mask - 1) {
         const Offset j = part * kTileCols + std::countr_zero(mask);
-        offer(row, tile[j] + errors_[place], at + j);
+        offer(row, tile[j] + errors_[place], at + j, selectors_);
       }
     }
   }
@@ -555,6 +571,7 @@ class Scanner {
 
   void scan_quantized(Offset n, Offset begin, Offset end) {
     quantize_queries(n);
+    if (sample_ != nullptr) take_sample(n, begin, end);
     std::fill(margins_.begin(), margins_.end(), 0.0F);
     for (Offset at = begin; at < end; at += group_) {
       const Offset size = std::min(group_, end - at);
@@ -565,9 +582,31 @@ class Scanner {
           // Thresholds rise fast in the beginning.
           const Offset most = std::clamp(round_up((at - begin + i) / 2, kScreenItems), kFirstRows, kBlockRows);
           n_items = std::min(size - i, most);
-          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items);
+          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items, selectors_);
         }
       }
+    }
+  }
+
+  /// The rank in a sample of a score that some 3 k of all items reach, and more rather than fewer.
+  static Offset sample_rank(Offset k) {
+    const double expected = 3.0 * static_cast<double>(k) / kSampleShare;
+    return static_cast<Offset>(std::ceil(expected + 3 * std::sqrt(expected)));
+  }
+
+  /// Lets thresholds begin where a sample of the items says that they will soon be.
+  void take_sample(Offset n, Offset begin, Offset end) {
+    sample_->reset(n);
+    for (Offset at = begin; at + kSampleRun <= end; at += kSampleShare * kSampleRun) {
+      const QuantizedGroup group = quantized_items(at, kSampleRun);
+      for (Offset row = 0; row < n; row += kScreenQueries) {
+        screen_block(row, std::min(n, row + kScreenQueries), group, at, 0, kSampleRun, *sample_);
+      }
+    }
+    for (Offset row = 0; row < n; ++row) {
+      const std::span<const Key> best = sample_->best(row);
+      if (static_cast<Offset>(best.size()) < sample_rank(search_.k)) continue;
+      selectors_.raise_threshold(row, key_score(*std::min_element(best.begin(), best.end())));
     }
   }
 
@@ -635,28 +674,30 @@ class Scanner {
       longest.error = std::max(longest.error, group.extents[i].error);
       longest.bias_size = std::max(longest.bias_size, group.extents[i].bias_size);
     }
+    const float times = precision_ == Precision::kLikely ? kLikelyError : kCertainError;
     for (Offset row = 0; row < n; ++row) {
       const simd::ScreenQueries& screen = screens_[count(row / kScreenQueries)];
       const Extent x = {.length = screen.lengths[row % kScreenQueries], .error = screen.errors[row % kScreenQueries]};
       const float error = score_error(x, longest, d_) + simd::kTinyScore;
       if (!can_hold(x.length, longest, error)) lost_[count(row)] = 1;
-      margins_[count(row)] = std::max(margins_[count(row)], 2.001F * error);
+      margins_[count(row)] = std::max(margins_[count(row)], times * error);
       selectors_.set_margin(row, margins_[count(row)]);
     }
   }
 
   /// Queries [first, last) against the items [item, item + n) of a group that begins with candidate `at`.
-  void screen_block(Offset first, Offset last, const QuantizedGroup& group, Offset at, Offset item, Offset n) {
+  void screen_block(Offset first, Offset last, const QuantizedGroup& group, Offset at, Offset item, Offset n,
+                    SelectorBlock& selectors) {
     simd::ScreenQueries& screen = screens_[count(first / kScreenQueries)];
     std::fill(screen.thresholds, screen.thresholds + kScreenQueries, -kNoScore);
     for (Offset row = first; row < last; ++row) {
-      if (!is_lost(row)) screen.thresholds[row - first] = selectors_.threshold(row);
+      if (!is_lost(row)) screen.thresholds[row - first] = selectors.threshold(row);
     }
     const Offset n_hits = search_.micro.screen_int8(
         round_up(n, kScreenItems), depth_, group.tiles + item * depth_, group.extents + item / kScreenItems,
         group.biases == nullptr ? nullptr : group.biases + item, screen, hits_.get());
     for (const simd::Hit* hit = hits_.get(); hit < hits_.get() + n_hits; ++hit) {
-      if (hit->item < n) offer(first + hit->query, hit->score, at + item + hit->item);
+      if (hit->item < n) offer(first + hit->query, hit->score, at + item + hit->item, selectors);
     }
   }
 
@@ -667,6 +708,7 @@ class Scanner {
   Precision precision_;
   Offset d_, depth_;
   SelectorBlock selectors_;
+  std::unique_ptr<SelectorBlock> sample_;
   Scorer scorer_;
   std::vector<char> lost_;
   std::span<const Offset> block_;
@@ -702,13 +744,25 @@ bool write_certified(const Search& search, Scorer& scorer, Precision precision, 
     found.bound = std::max(found.bound, key_score(keys.back()));
   }
   scorer.set_query(query);
+  float least = -kNoScore;
   std::size_t n = 0;
-  for (std::size_t j = 0; j < keys.size(); ++j) {
-    if (j + kAhead < keys.size()) search.rows.prefetch(key_id(keys[j + kAhead]));
-    const Id id = key_id(keys[j]);
-    const float score = scorer.score(id);
-    if (score > kNoScore) keys[n++] = make_key(score, id);
-  }
+  const auto score_each = [&](std::span<const Key> part) {
+    for (std::size_t j = 0; j < part.size(); ++j) {
+      if (j + kAhead < part.size()) search.rows.prefetch(key_id(part[j + kAhead]));
+      const Id id = key_id(part[j]);
+      const float score = scorer.score(id);
+      least = std::min(least, score);
+      if (score > kNoScore) keys[n++] = make_key(score, id);
+    }
+  };
+  // The k with the greatest upper bounds first: of the others only those matter whose bound is no less than all of
+  // these.
+  const auto k = std::min(keys.size(), static_cast<std::size_t>(search.k));
+  if (k < keys.size()) select_greatest(keys, k);
+  score_each(keys.first(k));
+  const auto rest = keys.begin() + static_cast<std::ptrdiff_t>(k);
+  const auto is_less = [&](Key key) { return scorer.greatest(key_score(key)) < least; };
+  score_each({rest, std::remove_if(rest, keys.end(), is_less)});
   write_best(keys.first(n), ids, scores);
   return found.bound == kNoScore || scores.back() > scorer.greatest(found.bound);
 }
@@ -818,7 +872,7 @@ Precision first_precision(const Context& ctx, const Search& search, Offset n) {
   const bool pays =
       (search.is_quantized() || n >= kFewQuantized) && n_candidates * d >= kQuantizedGain * (32 + search.k);
   const bool fits = d <= kMostQuantizedDepth && kScreenQueries * bytes <= kSelectorBytes / ctx.n_threads;
-  return ctx.micro->screen_int8 != nullptr && pays && fits ? Precision::kInt8 : Precision::kFloat;
+  return ctx.micro->screen_int8 != nullptr && pays && fits ? Precision::kLikely : Precision::kFloat;
 }
 
 void check_items(std::string_view kernel, const ItemsView& items) {
@@ -887,7 +941,10 @@ void topk(const Context& ctx, MatrixView<const float> queries, const ItemsView& 
       }
     }
     const Precision precision = first_precision(ctx, search, last - first);
-    if (precision == Precision::kInt8) rows = rank(ctx, search, Precision::kInt8, rows, ids, scores);
+    if (precision == Precision::kLikely) {
+      rows = rank(ctx, search, Precision::kLikely, rows, ids, scores);
+      if (search.is_quantized()) rows = rank(ctx, search, Precision::kInt8, rows, ids, scores);
+    }
     if (precision != Precision::kExact) rows = rank(ctx, search, Precision::kFloat, rows, ids, scores);
     rank(ctx, search, Precision::kExact, rows, ids, scores);
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from numpy.testing import assert_array_equal
 
@@ -192,10 +193,26 @@ def test_topk_of_stored_vectors_is_that_of_what_is_stored(rng, dtype, n):
     assert_same(expected, reference.top_k(reference.inner_products(queries, items, scale), 9, None, None, allow))
 
 
+@pytest.mark.parametrize("n_alike", [20, 64, 130])
+def test_topk_is_exact_where_a_sample_misleads(backend, rng, n_alike):
+    """The best lie together, where they all are in the sample, and where there are too few others for k."""
+    items = 0.01 * vectors_of("normal", rng, (20_000, 64))
+    queries = vectors_of("normal", rng, (3, 64))
+    items[:n_alike] = queries[0] * rng.uniform(0.999, 1, (n_alike, 1)).astype(np.float32)
+    everything = np.arange(len(items))
+    exclude = CSR.from_scipy(sp.csr_array((everything % 3 == 0) & (np.arange(3) < 2)[:, np.newaxis], dtype=np.float32))
+    for k in (40, 100):
+        expected = reference.top_k(reference.inner_products(queries, items), k)
+        assert_same(topk(backend, queries, items, k, order=everything), expected)
+        expected = reference.top_k(reference.inner_products(queries, items), k, exclude, deny=everything[15_000:])
+        assert_same(topk(backend, queries, items, k, exclude, everything[15_000:], order=everything), expected)
+
+
 @given(st.data())
 def test_topk_is_exact_for_any_mixture_of_vectors(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    n, d, k = data.draw(st.integers(3, 70)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 20))
+    # From 32 on, thresholds begin with those of a sample.
+    n, d, k = data.draw(st.integers(3, 70)), data.draw(st.integers(1, 70)), data.draw(st.integers(1, 50))
     least = 8192 * (32 + k) // d if d > 30 else 50  # so many are rounded
     m = data.draw(st.integers(least, least + 900))
     kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
