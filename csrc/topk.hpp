@@ -77,12 +77,12 @@ enum class Score { kInnerProduct, kDistance };
 /// Exact by certificate: a scan in int8 on tiles, or in float32, whose error is bounded by the lengths of the vectors
 /// and of what rounding took from them, keeps the candidates with the greatest upper bounds, some more than k.
 /// Tiles of scores are compared with what each query asks for and never written out. Those kept are scored exactly;
-/// where the k-th best does not beat the upper bounds of what was left out, the query is scanned again: in int8 first
-/// by what errors mostly are and, for k >= 32, from the thresholds that a sample of quantized items suggests, then by
-/// their bounds, then in higher precision, at last exactly, as are all where k is of the order of m. 2 n m d flops;
-/// scratch of up to 32 MiB a call for what is kept and 2 MiB a thread; 190 k bytes a thread where k is large, 1 KiB d
-/// where d is, 4 m bytes where `deny` leaves few. Throws std::invalid_argument when shapes disagree, k is 0, or `allow`
-/// does not rise inside [0, m).
+/// where the k-th best does not beat the upper bounds of what was left out, the query is scanned again. int8 goes by
+/// what errors mostly are, and for k >= 32 from the thresholds that a sample of quantized items suggests; then by the
+/// bounds; then comes float32, and at last every candidate is scored exactly, as always where k is of the order of m.
+/// 2 n m d flops; scratch of up to 32 MiB a call for what is kept and 2 MiB a thread; 190 k bytes a thread where k is
+/// large, 1 KiB d where d is, 4 m bytes where `deny` leaves few.
+/// Throws std::invalid_argument when shapes disagree, k is 0, or `allow` does not rise inside [0, m).
 void topk(const Context& ctx, MatrixView<const float> queries, const ItemsView& items, Score score,
           std::optional<CsrView<const float>> exclude, std::optional<CsrView<const float>> candidates,
           std::optional<std::span<const Id>> allow, std::optional<std::span<const std::uint8_t>> deny,
