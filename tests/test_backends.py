@@ -325,13 +325,20 @@ def test_cuda_backend_starts_from_the_same_numbers(cuda):
 # ---- stubs ---------------------------------------------------------------------------------------------------------
 
 
+def _body(stub):
+    return ast.parse((Path(_backend.__file__).parent / stub).read_text(encoding="utf-8")).body
+
+
 def _signatures(stub):
-    tree = ast.parse((Path(_backend.__file__).parent / stub).read_text(encoding="utf-8"))
     return {
         node.name: [argument.arg for argument in node.args.args]
-        for node in tree.body
+        for node in _body(stub)
         if isinstance(node, ast.FunctionDef)
     }
+
+
+def _constants(stub):
+    return {node.target.id for node in _body(stub) if isinstance(node, ast.AnnAssign)}
 
 
 def test_cuda_kernels_have_the_signatures_of_the_cpu():
@@ -343,10 +350,13 @@ def test_cuda_kernels_have_the_signatures_of_the_cpu():
 @pytest.mark.parametrize("module", ["_core", "_cuda"])
 def test_stub_lists_what_the_extension_has(module):
     extension = pytest.importorskip(f"likewise.{module}")
-    kernels = {
-        name for name in dir(extension) if not name.startswith("_") and not isinstance(getattr(extension, name), type)
+    there = {
+        name: getattr(extension, name)
+        for name in dir(extension)
+        if not name.startswith("_") and not isinstance(getattr(extension, name), type)
     }
-    assert set(_signatures(f"{module}.pyi")) == kernels
+    assert set(_signatures(f"{module}.pyi")) == {name for name, value in there.items() if callable(value)}
+    assert _constants(f"{module}.pyi") == {name for name, value in there.items() if not callable(value)}
 
 
 @pytest.mark.parametrize("module", ["_core", "_cuda"])

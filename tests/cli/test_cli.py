@@ -486,10 +486,10 @@ def test_interrupted_recommend_keeps_the_file_before(model_file, folder, monkeyp
     names = {path.name for path in folder.iterdir()}
     rank = lw.ImplicitALS._top_k
 
-    def interrupt_late(self, histories, rows, *rest):
+    def interrupt_late(self, histories, rows, *rest, **options):
         if 20 in rows:
             raise KeyboardInterrupt
-        return rank(self, histories, rows, *rest)
+        return rank(self, histories, rows, *rest, **options)
 
     monkeypatch.setattr(lw.ImplicitALS, "_top_k", interrupt_late)
     monkeypatch.setattr("likewise.models.base._BATCH_SLOTS", 100)
