@@ -109,11 +109,11 @@ def likewise_once(problem: Problem, threads: int) -> Callable[[], Ranking]:
 
 
 def likewise_avx512(problem: Problem, threads: int) -> Callable[[], Ranking]:
-    """The same with AVX-512 alone, where the machine has more."""
+    """`likewise` with AVX-512 alone, where the machine has more."""
     if "avx512" not in _core.available_simd() or simd_in_use() == "avx512":
         raise PeerUnavailableError("AVX-512 is not here, or what likewise uses anyway")
-    backend = Backend(threads, "avx512")
-    return lambda: top_k(backend, problem.queries, problem.items, problem.k, problem.seen)
+    index = _index_of(problem, threads, "avx512")
+    return lambda: index.search(problem.queries, problem.k, problem.seen)
 
 
 def numpy(problem: Problem, threads: int) -> Callable[[], Ranking]:
@@ -231,8 +231,9 @@ def _unseen(problem: Problem, rows: slice, ids: npt.NDArray[Any], scores: npt.ND
     return np.take_along_axis(ids, best, axis=1), np.take_along_axis(scores, best, axis=1)
 
 
-def _index_of(problem: Problem, threads: int) -> ExactIndex:
+def _index_of(problem: Problem, threads: int, simd: str | None = None) -> ExactIndex:
     index = ExactIndex(problem.items, n_jobs=threads)
+    index._backend = Backend(threads, simd)
     for _ in range(2):
         index.search(problem.queries[:1], 1)
     return index

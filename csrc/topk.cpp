@@ -266,7 +266,7 @@ constexpr float kMostProduct = 1e37F;
 
 /// Rounds a group of n items, the j-th of them id_of(j), to int8; `buffer` is for what must be converted before.
 template <class IdOf>
-Extent quantize_group(const ItemRows& vectors, IdOf id_of, Offset n, float* buffer, std::int8_t* tiles) {
+Extent quantize_group(const ItemRows& vectors, IdOf id_of, Offset n, float* buffer, std::uint8_t* tiles) {
   const ItemsView& items = vectors.items();
   const float* rows[kScreenItems];
   float scales[kScreenItems];
@@ -280,7 +280,7 @@ Extent quantize_group(const ItemRows& vectors, IdOf id_of, Offset n, float* buff
     extent.top_bias = std::max(extent.top_bias, items.bias_of(id));
   }
   float known[4];
-  vectors.micro().quantize_rows(kScreenItems, rows, scales, d, quantized_depth(d), tiles, known);
+  vectors.micro().quantize_rows(kScreenItems, rows, scales, d, quantized_depth(d), simd::kItemZero, tiles, known);
   extent.step = known[0];
   extent.inverse = known[1];
   extent.length = length_bound(known[2], d);
@@ -323,7 +323,7 @@ class Scanner {
         }
         return;
       }
-      tiles_ = Scratch<std::int8_t>(count(group_ * depth_));
+      tiles_ = Scratch<std::uint8_t>(count(group_ * depth_));
       extents_.resize(count(group_ / kScreenItems));
       widened_ = Scratch<float>(count(search.rows.buffer_size(kScreenItems)));
     }
@@ -567,7 +567,7 @@ class Scanner {
     }
   }
 
-  // int8, on tiles.
+  // int8.
 
   void scan_quantized(Offset n, Offset begin, Offset end) {
     quantize_queries(n);
@@ -612,14 +612,14 @@ class Scanner {
 
   /// Rounded items: their numbers, what groups of them have in common, and their biases.
   struct QuantizedGroup {
-    const std::int8_t* tiles;
+    const std::uint8_t* tiles;
     const Extent* extents;
     const float* biases;
   };
 
   void quantize_queries(Offset n) {
     std::fill_n(query_tiles_.get(), round_up(n, kScreenQueries) * depth_, std::int8_t{0});
-    std::vector<std::int8_t> levels(static_cast<std::size_t>(depth_ * kScreenItems));
+    std::vector<std::uint8_t> levels(static_cast<std::size_t>(depth_ * kScreenItems));
     for (Offset row = 0; row < n; ++row) {
       simd::ScreenQueries& screen = screens_[static_cast<std::size_t>(row / kScreenQueries)];
       const Offset j = row % kScreenQueries;
@@ -628,16 +628,16 @@ class Scanner {
       const float* x = search_.queries.row(query(row));
       const float one = 1;
       float known[4];
-      search_.micro.quantize_rows(1, &x, &one, d_, depth_, levels.data(), known);
+      search_.micro.quantize_rows(1, &x, &one, d_, depth_, 0, levels.data(), known);
       screen.steps[j] = known[0];
       screen.inverses[j] = known[1];
       screen.lengths[j] = length_bound(known[2], d_);
       screen.errors[j] = length_bound(known[3], d_);
       for (Offset p = 0; p < depth_; p += 4) {  // 16 rows of a tile, each four numbers of 16 queries
-        const std::int8_t* from = levels.data() + p / kQuantizedDepth * kQuantizedDepth * kScreenItems;
-        std::copy_n(from + p % kQuantizedDepth, 4,
-                    tiles + kScreenQueries * (p / kQuantizedDepth * kQuantizedDepth) + j / 16 * 1024 +
-                        p % kQuantizedDepth * 16 + j % 16 * 4);
+        const Offset within = p % kQuantizedDepth;
+        std::int8_t* to = tiles + kScreenQueries * (p - within) + j / 16 * 1024 + within * 16 + j % 16 * 4;
+        std::memcpy(to, levels.data() + kScreenItems * (p - within) + within, 4);
+        screen.offsets[j] += simd::kItemZero * (to[0] + to[1] + to[2] + to[3]);
       }
     }
   }
@@ -717,7 +717,8 @@ class Scanner {
   Scratch<float> packed_, edge_, rows_, widened_, gathered_, biases_;
   std::vector<float> errors_, limits_, margins_;
   std::vector<simd::ScreenQueries> screens_;
-  Scratch<std::int8_t> tiles_, query_tiles_;
+  Scratch<std::int8_t> query_tiles_;
+  Scratch<std::uint8_t> tiles_;
   Scratch<simd::Hit> hits_;
 };
 
@@ -884,7 +885,7 @@ void check_items(std::string_view kernel, const ItemsView& items) {
 }  // namespace
 
 void quantize_items(const Context& ctx, const ItemsView& items, std::span<const Id> order, std::span<const Id> groups,
-                    MatrixView<std::int8_t> tiles, MatrixView<float> extents) {
+                    MatrixView<std::uint8_t> tiles, MatrixView<float> extents) {
   constexpr const char* kName = "quantize_items";
   const Offset m = items.n_rows(), d = items.n_cols(), n_groups = quantized_groups(m);
   check_items(kName, items);
@@ -894,7 +895,8 @@ void quantize_items(const Context& ctx, const ItemsView& items, std::span<const 
   check_equal(kName, "tiles", tiles.n_cols, "columns", "a group", quantized_bytes(d), "bytes");
   check_equal(kName, "extents", extents.n_rows, "rows", "items", n_groups, "groups");
   check_equal(kName, "extents", extents.n_cols, "columns", "an extent", kExtentFloats, "numbers");
-  if (ctx.micro->quantize_rows == nullptr) throw std::domain_error("quantize_items: this machine has no tile unit");
+  if (ctx.micro->quantize_rows == nullptr)
+    throw std::domain_error("quantize_items: this instruction set has no products of int8");
   const bool is_inside = std::all_of(order.begin(), order.end(), [m](Id id) { return 0 <= id && id < m; });
   check_that(is_inside, kName, "order must be inside [0, " + std::to_string(m) + ")");
   const ItemRows vectors(*ctx.micro, items);

@@ -11,9 +11,9 @@
 
 namespace likewise::cpu {
 
-/// A copy of item vectors, rounded to int8, for scans on tiles: see `quantize_items`.
+/// A copy of item vectors, rounded to int8, for scans: see `quantize_items`.
 struct QuantizedView {
-  const std::int8_t* tiles = nullptr;
+  const std::uint8_t* tiles = nullptr;
   const float* extents = nullptr;
   const Id* order = nullptr;
 };
@@ -41,7 +41,7 @@ struct ItemsView {
 /// Items that share a step of rounding, numbers of each that a tile holds, and floats of an extent.
 inline constexpr Offset kQuantizedGroup = 32, kQuantizedDepth = 64, kExtentFloats = 6;
 /// Longest vectors whose int8 products stay inside int32: longer ones are never rounded.
-inline constexpr Offset kMostQuantizedDepth = Offset{1} << 16;
+inline constexpr Offset kMostQuantizedDepth = Offset{1} << 15;
 
 /// Groups of m items, and bytes of a group of items of length d.
 constexpr Offset quantized_groups(Offset m) { return (m + kQuantizedGroup - 1) / kQuantizedGroup; }
@@ -51,11 +51,12 @@ constexpr Offset quantized_bytes(Offset d) {
 
 /// Rounds items to int8 for the searches that follow: kQuantizedGroup at a time, in the order `order` (m ids, each
 /// once), those in the groups named by `groups` alone. Searches are fastest where lengths fall along `order`.
-/// tiles (quantized_groups(m), quantized_bytes(d)) int8 and extents (quantized_groups(m), 6) float32 out.
-/// O(m d); 4 KiB d a thread. Bitwise independent of ctx.n_threads. Throws std::invalid_argument when shapes disagree or
-/// a group is out of range, std::domain_error where this machine has no tile unit.
+/// tiles (quantized_groups(m), quantized_bytes(d)) uint8, in which 128 is 0, and extents (quantized_groups(m), 6)
+/// float32 out. O(m d); 4 KiB d a thread. Bitwise independent of ctx.n_threads. Throws std::invalid_argument when
+/// shapes disagree or a group is out of range, std::domain_error where the instruction set has no products of int8
+/// (AMX, VNNI).
 void quantize_items(const Context& ctx, const ItemsView& items, std::span<const Id> order, std::span<const Id> groups,
-                    MatrixView<std::int8_t> tiles, MatrixView<float> extents);
+                    MatrixView<std::uint8_t> tiles, MatrixView<float> extents);
 
 /// What a score is: the inner product of query and scaled item, plus its bias; or minus the distance of the two, where
 /// the bias must be minus half the squared length of the scaled item.
@@ -74,7 +75,7 @@ enum class Score { kInnerProduct, kDistance };
 /// the same on every instruction set, for any ctx.n_threads, with or without quantized items, and whichever queries
 /// share a call.
 ///
-/// Exact by certificate: a scan in int8 on tiles, or in float32, whose error is bounded by the lengths of the vectors
+/// Exact by certificate: a scan in int8, or in float32, whose error is bounded by the lengths of the vectors
 /// and of what rounding took from them, keeps the candidates with the greatest upper bounds, some more than k.
 /// Tiles of scores are compared with what each query asks for and never written out. Those kept are scored exactly;
 /// where the k-th best does not beat the upper bounds of what was left out, the query is scanned again. int8 goes by

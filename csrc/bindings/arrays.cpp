@@ -97,11 +97,11 @@ ItemArrays::ItemArrays(py::array vectors, py::object scale, py::object bias, py:
   }
   if (quantized_.is_none()) return;
   const auto [tiles, extents, order] = quantized_.cast<std::tuple<py::array, py::array, py::array>>();
-  as_array<const std::int8_t>(tiles, 2);
+  as_array<const std::uint8_t>(tiles, 2);
   as_array<const float>(extents, 2);
   as_array<const Id>(order, 1);
   check_quantized(tiles, extents, order, view_.n_rows(), view_.n_cols());
-  view_.quantized = {array_data<const std::int8_t>(tiles), array_data<const float>(extents),
+  view_.quantized = {array_data<const std::uint8_t>(tiles), array_data<const float>(extents),
                      array_data<const Id>(order)};
 }
 

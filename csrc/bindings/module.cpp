@@ -24,7 +24,7 @@ PYBIND11_MODULE(_core, m) {
            arg("n_threads") = 1, arg("simd") = "auto")
       .def_readonly("n_threads", &Context::n_threads)
       .def_property_readonly("simd", [](const Context& ctx) { return ctx.micro->name; })
-      .def_property_readonly("has_tiles", [](const Context& ctx) { return ctx.micro->has_bf16_tiles; });
+      .def_property_readonly("has_int8", [](const Context& ctx) { return ctx.micro->screen_int8 != nullptr; });
 
   py::class_<CsrArrays>(m, "CSR", "Checked compressed sparse rows, sharing the arrays' memory.")
       .def(py::init<py::array, py::array, py::array, Offset>(), arg("indptr"), arg("indices"), arg("values"),

@@ -1,6 +1,6 @@
 // AVX-512 with the tile unit: products of panels in bf16, and of queries and items in int8.
 
-#include "avx512_vector.hpp"
+#include "avx512_screen.hpp"
 
 namespace likewise::simd {
 
@@ -123,163 +123,22 @@ void syrk_upper_bf16(Size n_rows, Size d, const float* p, const float* scale, fl
 }
 
 // ---- retrieval: products of int8
-// --------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------
 
-constexpr Size kByteDepth = 64;  // int8 numbers a row of a tile
 constexpr Size kTileBytes = 1024;
-constexpr float kMostLevels = 127;
-
-/// A value of the scaled row and the 16 lanes of it that are there.
-__m512 scaled_part(const float* row, float scale, Size i, Size d) {
-  const auto mask = static_cast<__mmask16>(d - i < 16 ? (1U << (d - i)) - 1 : 0xFFFFU);
-  return _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_maskz_loadu_ps(mask, row + i));
-}
-
-/// The greatest sum of squares of 2 x 16 rows, kept as lanes to be summed.
-float greatest_sum(const __m512* squares) {
-  return _mm512_reduce_max_ps(_mm512_max_ps(Avx512::sum_each(squares), Avx512::sum_each(squares + 16)));
-}
-
-void quantize_rows(Size n, const float* const* rows, const float* scales, Size d, Size depth, std::int8_t* out,
-                   float* extent) {
-  __m512 squares[kScreenItems], top = _mm512_setzero_ps();
-  for (Size j = 0; j < kScreenItems; ++j) squares[j] = _mm512_setzero_ps();
-  for (Size j = 0; j < n; ++j) {
-    for (Size i = 0; i < d; i += 16) {
-      const __m512 value = scaled_part(rows[j], scales[j], i, d);
-      top = _mm512_max_ps(top, _mm512_abs_ps(value));
-      squares[j] = _mm512_fmadd_ps(value, value, squares[j]);
-    }
-  }
-  constexpr float kLeast = 1e-13F;  // steps whose products stay far inside float32
-  const float greatest = _mm512_reduce_max_ps(top);
-  const bool is_zero = !(greatest > kLeast);
-  extent[0] = is_zero ? 0 : greatest / kMostLevels;
-  extent[1] = is_zero ? 1 : kMostLevels / greatest;
-  extent[2] = greatest_sum(squares);
-  const __m512 step = _mm512_set1_ps(extent[0]), inverse = _mm512_set1_ps(is_zero ? 0 : extent[1]);
-  for (Size j = 0; j < n; ++j) {
-    __m512 rest = _mm512_setzero_ps();
-    std::int8_t* row = out + kByteDepth * j;
-    for (Size i = 0; i < depth; i += 16) {
-      auto* at = reinterpret_cast<__m128i*>(row + i / kByteDepth * (kByteDepth * kScreenItems) + i % kByteDepth);
-      if (i >= d) {
-        _mm_storeu_si128(at, _mm_setzero_si128());
-        continue;
-      }
-      const __m512 value = scaled_part(rows[j], scales[j], i, d);
-      const __m512i levels = _mm512_cvtps_epi32(_mm512_mul_ps(value, inverse));
-      _mm_storeu_si128(at, _mm512_cvtsepi32_epi8(levels));
-      const __m512 error = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(levels), step, value);
-      rest = _mm512_fmadd_ps(error, error, rest);
-    }
-    squares[j] = rest;
-  }
-  extent[3] = greatest_sum(squares);
-}
-
-/// What kScreenItems items ask of the queries.
-struct Bounds {
-  __m512 errors[2], products[2], limits[2];  // limits of a score
-  __m512i levels[2];                         // and of a product of quantized rows
-};
-
-/// Sets the bounds for items of this extent; returns whether any query can have a score above its threshold.
-bool set_bounds(const Extent& items, const ScreenQueries& queries, Bounds& bounds) {
-  const __m512 length = _mm512_set1_ps(items.length), error = _mm512_set1_ps(items.error);
-  const __m512 slack = _mm512_set1_ps(kScoreSlack), bias_slack = _mm512_set1_ps(kScoreSlack * items.bias_size);
-  __mmask16 any = 0;
-  for (int half = 0; half < 2; ++half) {
-    const __m512 lengths = _mm512_load_ps(queries.lengths + 16 * half);
-    const __m512 thresholds = _mm512_load_ps(queries.thresholds + 16 * half);
-    const __m512 product = _mm512_mul_ps(lengths, length);
-    __m512 sum = _mm512_fmadd_ps(slack, product, bias_slack);
-    sum = _mm512_fmadd_ps(lengths, error, sum);
-    sum = _mm512_fmadd_ps(_mm512_load_ps(queries.errors + 16 * half), _mm512_add_ps(length, error), sum);
-    const __m512 errors = _mm512_fmadd_ps(sum, _mm512_set1_ps(1.01F), _mm512_set1_ps(kTinyScore));
-    const __m512 greatest = _mm512_add_ps(_mm512_add_ps(product, _mm512_set1_ps(items.top_bias)), errors);
-    any |= _mm512_cmp_ps_mask(greatest, thresholds, _CMP_GT_OQ);
-    bounds.errors[half] = errors;
-    bounds.products[half] = _mm512_mul_ps(_mm512_load_ps(queries.steps + 16 * half), _mm512_set1_ps(items.step));
-    bounds.limits[half] = _mm512_sub_ps(thresholds, errors);
-    // Whole products above a limit are those above its floor; beyond the clamps there is none.
-    const __m512 inverse = _mm512_mul_ps(_mm512_load_ps(queries.inverses + 16 * half), _mm512_set1_ps(items.inverse));
-    __m512 level = _mm512_mul_ps(bounds.limits[half], inverse);
-    // An undefined level, infinity times 0, is that of a query which asks for nothing.
-    level = _mm512_max_ps(_mm512_set1_ps(-2e9F), _mm512_min_ps(level, _mm512_set1_ps(2e9F)));
-    bounds.levels[half] = _mm512_cvt_roundps_epi32(level, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  }
-  return any != 0;
-}
 
 /// Products of kScreenItems items and kScreenQueries queries: tiles of 16 items, a row each, and 16 queries.
 struct alignas(64) ProductTiles {
   std::int32_t tiles[2][2][256];
 };
 
-/// The scores of a row of a tile, one item's, or with no bias its products.
-template <bool kBias>
-__mmask16 row_above(const std::int32_t* row, const Bounds& bounds, int half, const float* bias) {
-  const __m512i products = _mm512_load_si512(row);
-  if constexpr (!kBias) return _mm512_cmpgt_epi32_mask(products, bounds.levels[half]);
-  const __m512 score = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), bounds.products[half], _mm512_set1_ps(*bias));
-  return _mm512_cmp_ps_mask(score, bounds.limits[half], _CMP_GT_OQ);
-}
-
-constexpr int kUnrolled = 2;
-
-/// The biases from the i-th item on, where there are any.
-template <bool kBias>
-const float* from(const float* biases, Size i) {
-  if constexpr (kBias) return biases + i;
-  return nullptr;
-}
-
-/// Appends what is above its limit in 8 rows of a tile: 8 items, from `item` on, and half the queries.
-template <bool kBias>
-Size append_hits(const std::int32_t* rows, const Bounds& bounds, int half, const float* biases, Size item, Hit* hits) {
-  const auto* steps = reinterpret_cast<const float*>(&bounds.products[half]);
-  const auto* errors = reinterpret_cast<const float*>(&bounds.errors[half]);
-  Size n_hits = 0;
-  for (int i = 0; i < 8; i += 4) {
-    std::uint64_t mask = 0;
-    for (int j = 0; j < 4; ++j) {
-      const std::uint64_t above = row_above<kBias>(rows + 16 * (i + j), bounds, half, from<kBias>(biases, i + j));
-      mask |= above << 16 * j;
-    }
-    const int found = __builtin_popcountll(mask);
-    // Up to kUnrolled are written without a branch on how many there are.
-    for (int j = 0; j < kUnrolled || j < found; ++j, mask &= mask - 1) {
-      const int place = 16 * i + __builtin_ctzll(mask | std::uint64_t{1} << 63), query = place % 16;
-      const float score = static_cast<float>(rows[place]) * steps[query] + (kBias ? biases[place / 16] : 0);
-      hits[n_hits + j] = {static_cast<std::int32_t>(item + place / 16), 16 * half + query, score + errors[query]};
-    }
-    n_hits += found;
-  }
-  return n_hits;
-}
-
-/// Whether anything in 8 rows of a tile is above its limit.
-template <bool kBias>
-bool any_above(const std::int32_t* rows, const Bounds& bounds, int half, const float* biases) {
-  if constexpr (kBias) {
-    __mmask16 any = 0;
-    for (int i = 0; i < 8; ++i) any |= row_above<true>(rows + 16 * i, bounds, half, biases + i);
-    return any != 0;
-  }
-  const auto row = [rows](int i) { return _mm512_load_si512(rows + 16 * i); };
-  const __m512i a = _mm512_max_epi32(row(0), row(1)), b = _mm512_max_epi32(row(2), row(3));
-  const __m512i c = _mm512_max_epi32(row(4), row(5)), d = _mm512_max_epi32(row(6), row(7));
-  const __m512i top = _mm512_max_epi32(_mm512_max_epi32(a, b), _mm512_max_epi32(c, d));
-  return _mm512_cmpgt_epi32_mask(top, bounds.levels[half]) != 0;
-}
-
 template <bool kBias>
 Size collect_hits(const ProductTiles& products, Size first, const Bounds& bounds, const float* biases, Hit* hits) {
-  std::uint32_t parts = 0;  // 8 rows of a tile, each
+  std::uint32_t parts = 0;  // kPart rows of a tile, each
   for (int part = 0; part < 8; ++part) {
     const std::int32_t* rows = products.tiles[part / 4][part / 2 % 2] + part % 2 * 128;
-    const bool any = any_above<kBias>(rows, bounds, part / 2 % 2, from<kBias>(biases, part / 4 * 16 + part % 2 * 8));
+    const bool any = any_above<kBias>(reinterpret_cast<const __m512i*>(rows), bounds, part / 2 % 2,
+                                      from<kBias>(biases, part / 4 * 16 + part % 2 * kPart));
     parts |= static_cast<std::uint32_t>(any) << part;
   }
   Size n_hits = 0;
@@ -292,7 +151,7 @@ Size collect_hits(const ProductTiles& products, Size first, const Bounds& bounds
 }
 
 template <bool kBias>
-Size screen(Size n, Size depth, const std::int8_t* items, const Extent* extents, const float* biases,
+Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
             const ScreenQueries& queries, Hit* hits) {
   const TileConfig config;
   _tile_loadconfig(&config);
@@ -306,7 +165,7 @@ Size screen(Size n, Size depth, const std::int8_t* items, const Extent* extents,
   }
   for (Size i = 0; i < n; i += kScreenItems) {
     if (!set_bounds(extents[i / kScreenItems], queries, next)) continue;
-    const std::int8_t* at = items + i * depth;
+    const std::uint8_t* at = items + i * depth;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -315,12 +174,12 @@ Size screen(Size n, Size depth, const std::int8_t* items, const Extent* extents,
       const std::int8_t* packed = queries.tiles + kScreenQueries * p;
       _tile_loadd(4, at, 64);
       if (!holds) _tile_loadd(6, packed, 64);
-      _tile_dpbssd(0, 4, 6);
+      _tile_dpbusd(0, 4, 6);
       if (!holds) _tile_loadd(7, packed + kTileBytes, 64);
-      _tile_dpbssd(1, 4, 7);
+      _tile_dpbusd(1, 4, 7);
       _tile_loadd(5, at + kTileBytes, 64);
-      _tile_dpbssd(2, 5, 6);
-      _tile_dpbssd(3, 5, 7);
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
     }
     // The products before these are compared while these are made.
     if (waiting >= 0)
@@ -338,18 +197,16 @@ Size screen(Size n, Size depth, const std::int8_t* items, const Extent* extents,
   return n_hits;
 }
 
-Size screen_int8(Size n, Size depth, const std::int8_t* items, const Extent* extents, const float* biases,
+Size screen_int8(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
                  const ScreenQueries& queries, Hit* hits) {
   return biases != nullptr ? screen<true>(n, depth, items, extents, biases, queries, hits)
                            : screen<false>(n, depth, items, extents, biases, queries, hits);
 }
 
 constexpr MicroKernels amx_table() {
-  MicroKernels table = Micro<Avx512>::table("amx");
+  MicroKernels table = screening_table("amx", screen_int8);
   table.has_bf16_tiles = true;
   table.syrk_upper_bf16 = syrk_upper_bf16;
-  table.quantize_rows = quantize_rows;
-  table.screen_int8 = screen_int8;
   return table;
 }
 

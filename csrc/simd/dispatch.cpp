@@ -66,6 +66,11 @@ bool runs_avx512() {
   return runs_avx2() && has_bits(saved_state(), kZmmState) && has_bits(cpuid(7).ebx, kF | kDq | kBw | kVl);
 }
 
+bool runs_vnni() {
+  constexpr std::uint32_t kVnni = 1U << 11;
+  return runs_avx512() && has_bits(cpuid(7).ecx, kVnni);
+}
+
 #ifdef LIKEWISE_AMX
 /// Linux hands out the tile registers on request, once a process; a kernel or a sandbox may refuse.
 bool runs_amx() {
@@ -83,7 +88,7 @@ std::vector<const MicroKernels*> find_usable_tables() {
   std::vector<const MicroKernels*> usable = {&kScalarKernels};
 #ifdef LIKEWISE_X86
   if (runs_avx2()) usable.push_back(&kAvx2Kernels);
-  if (runs_avx512()) usable.push_back(&kAvx512Kernels);
+  if (runs_avx512()) usable.push_back(runs_vnni() ? &kVnniKernels : &kAvx512Kernels);
 #ifdef LIKEWISE_AMX
   if (runs_amx()) usable.push_back(&kAmxKernels);
 #endif

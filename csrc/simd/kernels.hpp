@@ -17,6 +17,8 @@ struct Hit {
 inline constexpr std::int64_t kScreenItems = 32;
 inline constexpr std::int64_t kScreenQueries = 32;
 inline constexpr std::int64_t kMoreHits = 8;
+/// The byte that stands for 0 in quantized items: where one operand has no sign, VNNI has the product in one step.
+inline constexpr std::uint8_t kItemZero = 128;
 
 /// What kScreenItems quantized items have in common: the step and its reciprocal, the greatest length of an item and
 /// of what rounding took from one, the greatest absolute bias and the greatest bias.
@@ -24,12 +26,14 @@ struct Extent {
   float step = 0, inverse = 1, length = 0, error = 0, bias_size = 0, top_bias = 0;
 };
 
-/// kScreenQueries quantized queries: each one's step and its reciprocal, length and error as in an extent, and the
-/// threshold of its scores. `tiles` has 64 of the depth after another, of them four numbers of 16 queries after
-/// another, and of these the first half of the queries before the second.
+/// kScreenQueries quantized queries: each one's step and its reciprocal, length and error as in an extent, the
+/// threshold of its scores, and what kItemZero adds to its products, the sum of its numbers times that. `tiles` has 64
+/// of the depth after another, of them four numbers of 16 queries after another, and of these the first half of the
+/// queries before the second.
 struct alignas(64) ScreenQueries {
   float steps[kScreenQueries] = {}, inverses[kScreenQueries] = {}, lengths[kScreenQueries] = {};
   float errors[kScreenQueries] = {}, thresholds[kScreenQueries] = {};
+  std::int32_t offsets[kScreenQueries] = {};
   const std::int8_t* tiles = nullptr;
 };
 
@@ -110,17 +114,18 @@ struct MicroKernels {
   /// bit is set. NaN is above nothing. Any alignment.
   bool (*tile_above)(const float* tile, const float* thresholds, std::uint32_t* masks);
 
-  /// Rounds n <= kScreenItems rows of length d, times their scales, to whole multiples -127..127 of one step, and
-  /// writes `extent`: the step and its reciprocal (0 and 1 where the rows are as good as zero), the greatest square of
-  /// a length and of what was rounded off. Item j's numbers [p, p + 64) go to out + kScreenItems p + 64 j, zeros up to
-  /// `depth`, a multiple of 64. Any length and alignment. Null without AMX.
+  /// Rounds n <= kScreenItems rows of length d, times their scales, to whole multiples -127..127 of one step, each a
+  /// byte above `zero` (modulo 256), and writes `extent`: the step and its reciprocal (0 and 1 where the rows are as
+  /// good as zero), the greatest square of a length and of what was rounded off. Item j's numbers [p, p + 64) go to out
+  /// + kScreenItems p + 64 j, `zero` up to `depth`, a multiple of 64. Any length and alignment. Null without AMX or
+  /// VNNI.
   void (*quantize_rows)(std::int64_t n, const float* const* rows, const float* scales, std::int64_t d,
-                        std::int64_t depth, std::int8_t* out, float* extent);
+                        std::int64_t depth, std::uint8_t zero, std::uint8_t* out, float* extent);
   /// Finds pairs of n items, a multiple of kScreenItems, and the queries whose scores may exceed the queries'
-  /// thresholds, by products of quantized rows. Item i has the extent i / kScreenItems and, where `biases` are given,
-  /// a bias that is added to its scores. Writes the pairs with upper bounds of their scores, in no order, and returns
-  /// their number; hits hold n * kScreenQueries + kMoreHits. Null without AMX.
-  std::int64_t (*screen_int8)(std::int64_t n, std::int64_t depth, const std::int8_t* items, const Extent* extents,
+  /// thresholds, by products of quantized rows, around kItemZero. Item i has the extent i / kScreenItems and, where
+  /// `biases` are given, a bias that is added to its scores. Writes the pairs with upper bounds of their scores, in no
+  /// order, and returns their number; hits hold n * kScreenQueries + kMoreHits. Null without AMX or VNNI.
+  std::int64_t (*screen_int8)(std::int64_t n, std::int64_t depth, const std::uint8_t* items, const Extent* extents,
                               const float* biases, const ScreenQueries& queries, Hit* hits);
   /// out <- x as float32; any length.
   void (*widen_bf16)(const std::uint16_t* x, std::int64_t n, float* out);
@@ -142,6 +147,7 @@ extern const MicroKernels kScalarKernels;
 #ifdef LIKEWISE_X86
 extern const MicroKernels kAvx2Kernels;
 extern const MicroKernels kAvx512Kernels;
+extern const MicroKernels kVnniKernels;  // AVX-512 with VNNI
 #ifdef LIKEWISE_AMX
 extern const MicroKernels kAmxKernels;
 #endif

@@ -124,17 +124,17 @@ class Backend:
         The extension module with the kernels.
     context : Context
         First argument of every kernel: threads and instruction set.
-    has_tiles : bool
+    has_int8 : bool
         Whether searches gain by vectors that `quantize_items` has rounded.
     """
 
     name = "cpu"
-    has_tiles = False
+    has_int8 = False
 
     def __init__(self, n_threads: int, simd: str | None = None) -> None:
         self.kernels: Any = _core
         self.context: Any = _core.Context(n_threads=n_threads, simd=simd or simd_in_use())
-        self.has_tiles = bool(self.context.has_tiles)
+        self.has_int8 = bool(self.context.has_int8)
 
     def csr(self, matrix: CSR) -> Any:
         """`matrix` as the kernels take it, sharing its memory; offsets and ids are checked here."""

@@ -285,9 +285,9 @@ void test_retrieval(const MicroKernels& micro, std::int64_t d) {
   expect(above, named(micro, "tile_above"));
 }
 
-/// The number (j, p) of quantized rows.
-std::int8_t level(const std::int8_t* tiles, std::int64_t j, std::int64_t p) {
-  return tiles[p / 64 * 64 * simd::kScreenItems + j * 64 + p % 64];
+/// The number (j, p) of rows quantized around `zero`.
+std::int8_t level(const std::uint8_t* tiles, std::int64_t j, std::int64_t p, std::uint8_t zero) {
+  return static_cast<std::int8_t>(tiles[p / 64 * 64 * simd::kScreenItems + j * 64 + p % 64] - zero);
 }
 
 void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
@@ -295,20 +295,23 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
   const Values items(n * (d + 1), 25), queries(n_queries * (d + 1), 26), scales(n, 27), biases(n, 28);
   std::fill_n(items.get(), group * (d + 1), 0.0F);  // a group without a direction
   const auto size = [](std::int64_t bytes) { return static_cast<std::size_t>(bytes); };
-  const Scratch<std::int8_t> tiles(size(n * depth)), packed(size(n_queries * depth)), row(size(group * depth));
+  const Scratch<std::uint8_t> tiles(size(n * depth)), row(size(group * depth));
+  const Scratch<std::int8_t> packed(size(n_queries * depth));
   std::vector<simd::Extent> extents;
   bool rounds = true;
   for (std::int64_t first = 0; first < n; first += group) {
     std::vector<const float*> rows;
     for (std::int64_t j = 0; j < group; ++j) rows.push_back(items.get() + (first + j) * (d + 1));
     float known[4];
-    micro.quantize_rows(group, rows.data(), scales.get() + first, d, depth, tiles.get() + first * depth, known);
+    micro.quantize_rows(group, rows.data(), scales.get() + first, d, depth, simd::kItemZero,
+                        tiles.get() + first * depth, known);
     double longest = 0, rest = 0, top = 0;
     for (std::int64_t j = 0; j < group; ++j) {
       double length = 0, error = 0;
       for (std::int64_t p = 0; p < depth; ++p) {
         const double exact = p < d ? scales[first + j] * rows[size(j)][p] : 0;
-        const double off = exact - static_cast<double>(known[0]) * level(tiles.get() + first * depth, j, p);
+        const double off =
+            exact - static_cast<double>(known[0]) * level(tiles.get() + first * depth, j, p, simd::kItemZero);
         rounds = rounds && std::abs(off) <= 0.5001 * static_cast<double>(known[0]);
         top = std::max(top, std::abs(exact));
         length += exact * exact;
@@ -339,16 +342,17 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
   for (std::int64_t q = 0; q < n_queries; ++q) {
     const float one = 1, *x = queries.get() + q * (d + 1);
     float known[4];
-    micro.quantize_rows(1, &x, &one, d, depth, row.get(), known);
+    micro.quantize_rows(1, &x, &one, d, depth, 0, row.get(), known);
     screen.steps[q] = known[0];
     screen.inverses[q] = known[1];
     screen.lengths[q] = std::sqrt(known[2]);
     screen.errors[q] = std::sqrt(known[3]);
     screen.thresholds[q] = 0.25F;
     for (std::int64_t p = 0; p < depth; ++p) {
-      levels[size(q * depth + p)] = level(row.get(), 0, p);
-      packed[size(p / 64 * 64 * n_queries + q / 16 * 1024 + p % 64 / 4 * 64 + q % 16 * 4 + p % 4)] =
-          level(row.get(), 0, p);
+      const std::int8_t value = level(row.get(), 0, p, 0);
+      levels[size(q * depth + p)] = value;
+      packed[size(p / 64 * 64 * n_queries + q / 16 * 1024 + p % 64 / 4 * 64 + q % 16 * 4 + p % 4)] = value;
+      screen.offsets[q] += simd::kItemZero * value;
     }
   }
   screen.thresholds[3] = -INFINITY;
@@ -376,7 +380,8 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
         for (std::int64_t p = 0; p < d; ++p) {
           score +=
               static_cast<double>(scales[i] * items[i * (d + 1) + p]) * static_cast<double>(queries[q * (d + 1) + p]);
-          near += static_cast<double>(extent.step) * level(tiles.get() + i / group * group * depth, i % group, p) *
+          near += static_cast<double>(extent.step) *
+                  level(tiles.get() + i / group * group * depth, i % group, p, simd::kItemZero) *
                   static_cast<double>(screen.steps[q]) * levels[size(q * depth + p)];
         }
         const float upper = uppers[size(i * n_queries + q)];

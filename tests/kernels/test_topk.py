@@ -24,14 +24,14 @@ def as_bits(backend, ids, m):
 
 
 def as_items(backend, items, scale=None, bias=None, order=None):
-    """Item vectors for a search; with `order` also rounded, where the machine has a unit for that."""
+    """Item vectors for a search; with `order` also rounded, where the instruction set makes use of that."""
     given = [backend.asarray(items, np.asarray(items).dtype)]
     given += [None if values is None else backend.asarray(values) for values in (scale, bias)]
     plain = backend.items(*given)
-    if order is None or not backend.context.has_tiles:
+    if order is None or not backend.context.has_int8:
         return plain
     kernels, (m, d) = backend.kernels, plain.shape
-    tiles = backend.empty((kernels.quantized_groups(m), kernels.quantized_bytes(d)), np.int8)
+    tiles = backend.empty((kernels.quantized_groups(m), kernels.quantized_bytes(d)), np.uint8)
     extents, order = backend.empty((len(tiles), kernels.EXTENT_FLOATS)), backend.asarray(order, np.int32)
     groups = backend.asarray(np.arange(len(tiles)), np.int32)
     kernels.quantize_items(backend.context, plain, order, groups, tiles, extents)
@@ -253,20 +253,22 @@ def test_quantize_items_rounds_the_groups_named_alone(rng):
     items = rng.standard_normal((150, 70), dtype=np.float32)
     for simd in _core.available_simd():
         backend = Backend(2, simd)
-        if not backend.context.has_tiles:
-            with pytest.raises(ValueError, match="quantize_items: this machine has no tile unit"):
+        if not backend.context.has_int8:
+            with pytest.raises(ValueError, match="quantize_items: this instruction set has no products of int8"):
                 backend.kernels.quantize_items(
                     backend.context, backend.items(items), np.arange(150, dtype=np.int32), np.zeros(1, np.int32),
-                    np.zeros((5, 4096), np.int8), np.zeros((5, 6), np.float32),
+                    np.zeros((5, 4096), np.uint8), np.zeros((5, 6), np.float32),
                 )  # fmt: skip
             continue
-        tiles, extents = np.zeros((5, 4096), np.int8), np.zeros((5, 6), np.float32)
+        tiles, extents = np.zeros((5, 4096), np.uint8), np.zeros((5, 6), np.float32)
         order, some = rng.permutation(150).astype(np.int32), np.array([1, 4], np.int32)
         backend.kernels.quantize_items(backend.context, backend.items(items), order, some, tiles, extents)
         assert_array_equal(np.flatnonzero(tiles.any(axis=1)), some)
         for group in some:
             rows = items[order[32 * group : 32 * group + 32]]
-            levels = tiles[group].reshape(2, 32, 64).transpose(1, 0, 2).reshape(32, 128)[: len(rows), :70]
+            whole = tiles[group].reshape(2, 32, 64).transpose(1, 0, 2).reshape(32, 128)
+            levels = whole[: len(rows), :70].astype(int) - 128
+            assert (whole[:, 70:] == 128).all()
             step, inverse, length, error, _, _ = extents[group]
             assert step == pytest.approx(np.abs(rows).max() / 127, rel=1e-6)
             assert inverse == pytest.approx(1 / step, rel=1e-6)

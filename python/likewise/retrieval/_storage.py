@@ -63,12 +63,12 @@ def as_float32(stored: npt.NDArray[Any], scale: Float32Array | None = None) -> F
 
 
 class RoundedCopy:
-    """A copy of item vectors in int8, in the order of their lengths, that scans on a tile unit read.
+    """A copy of item vectors in int8, in the order of their lengths, that scans read.
 
     Parameters
     ----------
     backend : Backend
-        One whose context has tiles.
+        One that has products of int8.
     items : Items
         Vectors as the kernels take them.
     lengths : ndarray of shape (n,), float32
@@ -83,11 +83,11 @@ class RoundedCopy:
         self._places = np.empty(n, np.int32)
         self._places[self._order] = np.arange(n, dtype=np.int32)
         kernels = backend.kernels
-        self._tiles = backend.empty((kernels.quantized_groups(n), kernels.quantized_bytes(items.shape[1])), np.int8)
+        self._tiles = backend.empty((kernels.quantized_groups(n), kernels.quantized_bytes(items.shape[1])), np.uint8)
         self._extents = backend.empty((len(self._tiles), kernels.EXTENT_FLOATS))
         self._round(items, np.arange(len(self._tiles), dtype=np.int32))
 
-    def arrays(self) -> tuple[npt.NDArray[np.int8], Float32Array, Int32Array]:
+    def arrays(self) -> tuple[npt.NDArray[np.uint8], Float32Array, Int32Array]:
         """What `Backend.items` takes."""
         return self._tiles, self._extents, self._order
 

@@ -91,8 +91,8 @@ class ExactIndex:
     length, in float32, with the vector, times the reciprocal of the vector's length, in float32; vectors shorter than
     1e-30 or longer than 1e30 are stored with length one.
 
-    Where the machine has a tile unit (AMX), the second search over many vectors makes a copy of them in int8, a quarter
-    of what float32 takes, that this and later searches scan first. It does not change any result.
+    Where the machine multiplies int8 (AMX, AVX-512 VNNI), the second search over many vectors makes a copy of them in
+    int8, a quarter of what float32 takes, that this and later searches scan first. It does not change any result.
 
     Examples
     --------
@@ -281,9 +281,9 @@ class ExactIndex:
         return denied
 
     def _wants_copy(self, k: int, allow: Any) -> bool:
-        """Whether a rounded copy pays: from the second search that would read it on, where there is a tile unit."""
+        """Whether a rounded copy pays: from the second search that would read it on, where int8 is fast."""
         n, d = self.shape
-        if not self._backend.has_tiles or is_lists(allow) or n * d < _ROUNDED_NUMBERS or 4 * k >= n:
+        if not self._backend.has_int8 or is_lists(allow) or n * d < _ROUNDED_NUMBERS or 4 * k >= n:
             return False
         if d > self._backend.kernels.MOST_QUANTIZED_DEPTH:
             return False
