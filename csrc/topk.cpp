@@ -46,9 +46,11 @@ constexpr Offset kFewQuantized = 64;                  // nor rounding them
 constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
 constexpr Offset kExactRows = 64;                     // items scored for one query after another
 constexpr Offset kPackedBytes = Offset{64} << 10;     // packed items of a screen in float32
-constexpr Offset kBlockRows = 1024;                   // quantized items screened at a time
+constexpr Offset kBlockRows = 1024;                   // quantized items screened at a time, at most,
+constexpr Offset kScreenBytes = Offset{64} << 10;     // and their bytes
 constexpr Offset kFirstRows = 64;                     // items screened before there are thresholds
 constexpr int kUnrolled = 4;                          // places of a row of a tile written at once
+constexpr Offset kExcludedWords = 8;                  // of bits that ids excluded from a query share
 constexpr Offset kAhead = 8;                          // candidates whose vectors are fetched before they are scored
 constexpr Offset kScreenQueries = simd::kScreenQueries;
 constexpr Offset kScreenItems = simd::kScreenItems;
@@ -302,7 +304,8 @@ class Scanner {
         selectors_(plan.block_rows, search.k, search.kept(precision),
                    std::min(plan.range_size, search.candidates.size())),
         scorer_(search),
-        lost_(static_cast<std::size_t>(plan.block_rows)) {
+        lost_(static_cast<std::size_t>(plan.block_rows)),
+        excluded_(search.exclude ? count(plan.block_rows * kExcludedWords) : 0) {
     if (precision == Precision::kFloat) {
       queries_.resize(count(plan.block_rows));
       errors_.resize(count(plan.block_rows));
@@ -335,6 +338,12 @@ class Scanner {
     const auto n = static_cast<Offset>(rows.size());
     selectors_.reset(n);
     std::fill(lost_.begin(), lost_.end(), char{0});
+    std::fill(excluded_.begin(), excluded_.end(), std::uint64_t{0});
+    for (Offset row = 0; row < n && search_.exclude; ++row) {
+      for (const Id item : search_.exclude->row_indices(query(row))) {
+        excluded_[count(row * kExcludedWords + item / 64 % kExcludedWords)] |= std::uint64_t{1} << (item % 64);
+      }
+    }
     switch (precision_) {
       case Precision::kLikely:
       case Precision::kInt8:
@@ -387,10 +396,17 @@ class Scanner {
     return any;
   }
 
+  /// Whether the query must not get this item. Most are told by a bit of a few that stand for all ids.
+  [[nodiscard]] bool is_excluded(Offset row, Id item) const {
+    if (!search_.exclude) return false;
+    const std::uint64_t word = excluded_[count(row * kExcludedWords + item / 64 % kExcludedWords)];
+    return (word >> (item % 64) & 1U) != 0 && cpu::is_excluded(search_.exclude, query(row), item);
+  }
+
   void offer(Offset row, float upper, Offset candidate, SelectorBlock& selectors) {
     if (!(upper > selectors.threshold(row))) return;  // it has risen since the scores were compared
     const Id item = id(candidate);
-    if (search_.is_candidate(query(row), item)) selectors.offer(row, upper, item);
+    if (!search_.candidates.is_denied(item) && !is_excluded(row, item)) selectors.offer(row, upper, item);
   }
 
   /// Offers what exceeds the limits in a tile of scores of rows [first, first + rows).
@@ -573,16 +589,23 @@ class Scanner {
     quantize_queries(n);
     if (sample_ != nullptr) take_sample(n, begin, end);
     std::fill(margins_.begin(), margins_.end(), 0.0F);
+    const Offset most_items = std::clamp(kScreenBytes / depth_ / kScreenItems * kScreenItems, kFirstRows, kBlockRows);
     for (Offset at = begin; at < end; at += group_) {
       const Offset size = std::min(group_, end - at);
       const QuantizedGroup group = quantized_items(at, size);
       bound_scores(n, group, size);
-      for (Offset row = 0; row < n; row += kScreenQueries) {
-        for (Offset i = 0, n_items; i < size; i += n_items) {
-          // Thresholds rise fast in the beginning.
-          const Offset most = std::clamp(round_up((at - begin + i) / 2, kScreenItems), kFirstRows, kBlockRows);
-          n_items = std::min(size - i, most);
-          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items, selectors_);
+      for (Offset i = 0, n_items; i < size; i += n_items) {
+        // Thresholds rise fast in the beginning.
+        const Offset most = std::clamp(round_up((at - begin + i) / 2, kScreenItems), kFirstRows, most_items);
+        n_items = std::min(size - i, most);
+        const Offset next = search_.is_quantized() ? std::min(most_items, end - (at + i + n_items)) : 0;
+        const std::span<const std::uint8_t> ahead = {group.tiles + (i + n_items) * depth_, count(next * depth_)};
+        for (Offset row = 0; row < n; row += kScreenQueries) {
+          // Each share of the queries fetches its share of the items that come next.
+          const std::size_t from = ahead.size() * count(row) / count(n);
+          const std::size_t to = ahead.size() * count(std::min(n, row + kScreenQueries)) / count(n);
+          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items, ahead.subspan(from, to - from),
+                       selectors_);
         }
       }
     }
@@ -600,7 +623,7 @@ class Scanner {
     for (Offset at = begin; at + kSampleRun <= end; at += kSampleShare * kSampleRun) {
       const QuantizedGroup group = quantized_items(at, kSampleRun);
       for (Offset row = 0; row < n; row += kScreenQueries) {
-        screen_block(row, std::min(n, row + kScreenQueries), group, at, 0, kSampleRun, *sample_);
+        screen_block(row, std::min(n, row + kScreenQueries), group, at, 0, kSampleRun, {}, *sample_);
       }
     }
     for (Offset row = 0; row < n; ++row) {
@@ -685,17 +708,19 @@ class Scanner {
     }
   }
 
-  /// Queries [first, last) against the items [item, item + n) of a group that begins with candidate `at`.
+  /// Queries [first, last) against the items [item, item + n) of a group that begins with candidate `at`; fetches what
+  /// lies `ahead`.
   void screen_block(Offset first, Offset last, const QuantizedGroup& group, Offset at, Offset item, Offset n,
-                    SelectorBlock& selectors) {
+                    std::span<const std::uint8_t> ahead, SelectorBlock& selectors) {
     simd::ScreenQueries& screen = screens_[count(first / kScreenQueries)];
     std::fill(screen.thresholds, screen.thresholds + kScreenQueries, -kNoScore);
     for (Offset row = first; row < last; ++row) {
       if (!is_lost(row)) screen.thresholds[row - first] = selectors.threshold(row);
     }
-    const Offset n_hits = search_.micro.screen_int8(
-        round_up(n, kScreenItems), depth_, group.tiles + item * depth_, group.extents + item / kScreenItems,
-        group.biases == nullptr ? nullptr : group.biases + item, screen, hits_.get());
+    const Offset n_hits = search_.micro.screen_int8(round_up(n, kScreenItems), depth_, group.tiles + item * depth_,
+                                                    group.extents + item / kScreenItems,
+                                                    group.biases == nullptr ? nullptr : group.biases + item, screen,
+                                                    ahead.data(), static_cast<Offset>(ahead.size()), hits_.get());
     for (const simd::Hit* hit = hits_.get(); hit < hits_.get() + n_hits; ++hit) {
       if (hit->item < n) offer(first + hit->query, hit->score, at + item + hit->item, selectors);
     }
@@ -711,6 +736,7 @@ class Scanner {
   std::unique_ptr<SelectorBlock> sample_;
   Scorer scorer_;
   std::vector<char> lost_;
+  std::vector<std::uint64_t> excluded_;
   std::span<const Offset> block_;
   Offset group_ = 0;  // items packed or rounded at a time
   std::vector<Extent> queries_, extents_;

@@ -152,7 +152,7 @@ Size collect_hits(const ProductTiles& products, Size first, const Bounds& bounds
 
 template <bool kBias>
 Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
-            const ScreenQueries& queries, Hit* hits) {
+            const ScreenQueries& queries, Ahead ahead, Hit* hits) {
   const TileConfig config;
   _tile_loadconfig(&config);
   ProductTiles products;
@@ -164,6 +164,7 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
     _tile_loadd(7, queries.tiles + kTileBytes, 64);
   }
   for (Size i = 0; i < n; i += kScreenItems) {
+    ahead.fetch();
     if (!set_bounds(extents[i / kScreenItems], queries, next)) continue;
     const std::uint8_t* at = items + i * depth;
     _tile_zero(0);
@@ -198,9 +199,10 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
 }
 
 Size screen_int8(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
-                 const ScreenQueries& queries, Hit* hits) {
-  return biases != nullptr ? screen<true>(n, depth, items, extents, biases, queries, hits)
-                           : screen<false>(n, depth, items, extents, biases, queries, hits);
+                 const ScreenQueries& queries, const std::uint8_t* ahead, Size n_ahead, Hit* hits) {
+  const Ahead rest = {ahead, n_ahead, n / kScreenItems};
+  return biases != nullptr ? screen<true>(n, depth, items, extents, biases, queries, rest, hits)
+                           : screen<false>(n, depth, items, extents, biases, queries, rest, hits);
 }
 
 constexpr MicroKernels amx_table() {

@@ -109,6 +109,22 @@ __mmask16 row_above(__m512i products, const Bounds& bounds, int half, const floa
   return _mm512_cmp_ps_mask(score, bounds.limits[half], _CMP_GT_OQ);
 }
 
+/// Bytes to be fetched into the second-level cache, a part at each of some steps: all at once would wait for one
+/// another.
+struct Ahead {
+  const std::uint8_t* at;
+  Size n_bytes, n_steps;
+
+  void fetch() {
+    constexpr Size kLine = 64;
+    const Size n = n_bytes / (n_steps > 0 ? n_steps : 1);
+    for (Size i = 0; i < n; i += kLine) _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T1);
+    at += n;
+    n_bytes -= n;
+    --n_steps;
+  }
+};
+
 constexpr int kUnrolled = 2;
 
 /// The place of the lowest bit of those that are set.

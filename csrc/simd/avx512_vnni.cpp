@@ -35,11 +35,12 @@ void multiply(Size depth, const std::uint8_t* items, const std::int8_t* queries,
 
 template <bool kBias>
 Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
-            const ScreenQueries& queries, Hit* hits) {
+            const ScreenQueries& queries, Ahead ahead, Hit* hits) {
   Bounds bounds;
   Size n_hits = 0;
   for (Size i = 0; i < n; i += kPart) {
     const Size within = i % kScreenItems;
+    if (within == 0) ahead.fetch();
     if (within == 0 && !set_bounds(extents[i / kScreenItems], queries, bounds)) {
       i += kScreenItems - kPart;
       continue;
@@ -57,9 +58,10 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
 }
 
 Size screen_int8(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
-                 const ScreenQueries& queries, Hit* hits) {
-  return biases != nullptr ? screen<true>(n, depth, items, extents, biases, queries, hits)
-                           : screen<false>(n, depth, items, extents, biases, queries, hits);
+                 const ScreenQueries& queries, const std::uint8_t* ahead, Size n_ahead, Hit* hits) {
+  const Ahead rest = {ahead, n_ahead, n / kScreenItems};
+  return biases != nullptr ? screen<true>(n, depth, items, extents, biases, queries, rest, hits)
+                           : screen<false>(n, depth, items, extents, biases, queries, rest, hits);
 }
 
 }  // namespace

@@ -124,9 +124,11 @@ struct MicroKernels {
   /// Finds pairs of n items, a multiple of kScreenItems, and the queries whose scores may exceed the queries'
   /// thresholds, by products of quantized rows, around kItemZero. Item i has the extent i / kScreenItems and, where
   /// `biases` are given, a bias that is added to its scores. Writes the pairs with upper bounds of their scores, in no
-  /// order, and returns their number; hits hold n * kScreenQueries + kMoreHits. Null without AMX or VNNI.
+  /// order, and returns their number; hits hold n * kScreenQueries + kMoreHits. Meanwhile fetches the n_ahead bytes at
+  /// `ahead` into the second-level cache. Null without AMX or VNNI.
   std::int64_t (*screen_int8)(std::int64_t n, std::int64_t depth, const std::uint8_t* items, const Extent* extents,
-                              const float* biases, const ScreenQueries& queries, Hit* hits);
+                              const float* biases, const ScreenQueries& queries, const std::uint8_t* ahead,
+                              std::int64_t n_ahead, Hit* hits);
   /// out <- x as float32; any length.
   void (*widen_bf16)(const std::uint16_t* x, std::int64_t n, float* out);
   void (*widen_int8)(const std::int8_t* x, std::int64_t n, float* out);

@@ -363,8 +363,9 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
       if (!with_biases) extent.bias_size = extent.top_bias = 0;
     }
     std::vector<simd::Hit> hits(size(n * n_queries + simd::kMoreHits));
-    const std::int64_t n_hits = micro.screen_int8(n, depth, tiles.get(), given.data(),
-                                                  with_biases ? biases.get() : nullptr, screen, hits.data());
+    const std::int64_t n_hits =
+        micro.screen_int8(n, depth, tiles.get(), given.data(), with_biases ? biases.get() : nullptr, screen,
+                          tiles.get(), n * depth, hits.data());
     std::vector<float> uppers(size(n * n_queries), -INFINITY);
     bool screens = true;
     for (std::int64_t i = 0; i < n_hits; ++i) {
