@@ -233,7 +233,8 @@ def _unseen(problem: Problem, rows: slice, ids: npt.NDArray[Any], scores: npt.ND
 
 def _index_of(problem: Problem, threads: int, simd: str | None = None) -> ExactIndex:
     index = ExactIndex(problem.items, n_jobs=threads)
-    index._backend = Backend(threads, simd)
+    if simd is not None:
+        index._backend = Backend(threads, simd)
     for _ in range(2):
         index.search(problem.queries[:1], 1)
     return index

@@ -1,5 +1,5 @@
 #pragma once
-// Aligned scratch for one worker of a kernel, freed at its end.
+// Memory of one worker of a kernel: aligned scratch, freed at its end, and lines asked for ahead.
 
 #include <cstddef>
 #include <memory>
@@ -9,6 +9,13 @@
 namespace likewise {
 
 inline constexpr std::size_t kCacheLine = 64;
+
+/// Asks for the cache line of an address that will be read soon.
+inline void prefetch([[maybe_unused]] const void* p) {
+#ifndef _MSC_VER
+  __builtin_prefetch(p);
+#endif
+}
 
 struct AlignedDelete {
   void operator()(void* p) const { ::operator delete(p, std::align_val_t{kCacheLine}); }

@@ -54,6 +54,8 @@ constexpr Offset kExcludedWords = 8;                  // of bits that ids exclud
 constexpr Offset kAhead = 8;                          // candidates whose vectors are fetched before they are scored
 constexpr Offset kScreenQueries = simd::kScreenQueries;
 constexpr Offset kScreenItems = simd::kScreenItems;
+static_assert(simd::kMostSteps * simd::kMostSteps * kMostQuantizedDepth < simd::kMostLevel &&
+              simd::kMostLevel + simd::kItemZero * simd::kMostSteps * kMostQuantizedDepth < (Offset{1} << 31));
 static_assert(kScreenItems == kQuantizedGroup && sizeof(simd::Extent) == kExtentFloats * sizeof(float));
 
 constexpr Offset divide_up(Offset a, Offset b) { return (a + b - 1) / b; }
@@ -142,7 +144,7 @@ class ItemRows {
 
   void prefetch(Id id) const {
     if (const auto* view = floats()) {
-      for (Offset i = 0; i < n_cols_; i += 16) __builtin_prefetch(view->row(id) + i);
+      for (Offset i = 0; i < n_cols_; i += 16) likewise::prefetch(view->row(id) + i);
     }
   }
 
@@ -226,9 +228,10 @@ Plan make_plan(int n_threads, const Search& search, Precision precision, Offset 
   const bool rounds = is_int8(precision);
   const Offset n_candidates = search.candidates.size(), kept = search.kept(precision);
   const Offset d = std::max<Offset>(1, search.queries.n_cols), row_multiple = rounds ? kScreenQueries : kTileRows;
+  const Offset bits = search.exclude ? kExcludedWords * static_cast<Offset>(sizeof(std::uint64_t)) : 0;
   const Offset most_rows =
-      std::min(rounds ? quantized_budget(n_threads) / quantized_depth(d) : kQueryBytes / (4 * d),
-               kSelectorBytes / n_threads / SelectorBlock::bytes_each(search.k, kept, n_candidates));
+      std::min(rounds ? quantized_budget(n_threads) / (quantized_depth(d) + bits) : kQueryBytes / (4 * d),
+               kSelectorBytes / n_threads / (bits + SelectorBlock::bytes_each(search.k, kept, n_candidates)));
   Offset n_blocks = divide_up(n, std::max(row_multiple, most_rows / row_multiple * row_multiple)), n_ranges = 1;
   const Offset n_tasks = n_threads == 1 ? 1 : std::min(kTasksEach * n_threads, n_candidates * d * n / kTaskProducts);
   const bool is_ready = rounds && search.is_quantized();  // a block of queries only reads the items
@@ -338,8 +341,8 @@ class Scanner {
     const auto n = static_cast<Offset>(rows.size());
     selectors_.reset(n);
     std::fill(lost_.begin(), lost_.end(), char{0});
-    std::fill(excluded_.begin(), excluded_.end(), std::uint64_t{0});
     for (Offset row = 0; row < n && search_.exclude; ++row) {
+      std::fill_n(excluded_.begin() + row * kExcludedWords, kExcludedWords, std::uint64_t{0});
       for (const Id item : search_.exclude->row_indices(query(row))) {
         excluded_[count(row * kExcludedWords + item / 64 % kExcludedWords)] |= std::uint64_t{1} << (item % 64);
       }
@@ -601,11 +604,11 @@ class Scanner {
         const Offset next = search_.is_quantized() ? std::min(most_items, end - (at + i + n_items)) : 0;
         const std::span<const std::uint8_t> ahead = {group.tiles + (i + n_items) * depth_, count(next * depth_)};
         for (Offset row = 0; row < n; row += kScreenQueries) {
-          // Each share of the queries fetches its share of the items that come next.
-          const std::size_t from = ahead.size() * count(row) / count(n);
-          const std::size_t to = ahead.size() * count(std::min(n, row + kScreenQueries)) / count(n);
-          screen_block(row, std::min(n, row + kScreenQueries), group, at, i, n_items, ahead.subspan(from, to - from),
-                       selectors_);
+          // Each share of the queries fetches its share of the items that come next, in whole lines.
+          const Offset last = std::min(n, row + kScreenQueries);
+          const std::size_t lines = ahead.size() / kCacheLine, from = lines * count(row) / count(n) * kCacheLine;
+          const std::size_t to = lines * count(last) / count(n) * kCacheLine;
+          screen_block(row, last, group, at, i, n_items, ahead.subspan(from, to - from), selectors_);
         }
       }
     }

@@ -40,7 +40,7 @@ struct ItemsView {
 
 /// Items that share a step of rounding, numbers of each that a tile holds, and floats of an extent.
 inline constexpr Offset kQuantizedGroup = 32, kQuantizedDepth = 64, kExtentFloats = 6;
-/// Longest vectors whose int8 products stay inside int32: longer ones are never rounded.
+/// Longest vectors whose int8 products, offsets and levels stay inside int32: longer ones are never rounded.
 inline constexpr Offset kMostQuantizedDepth = Offset{1} << 15;
 
 /// Groups of m items, and bytes of a group of items of length d.

@@ -29,12 +29,6 @@ constexpr double kUntouched = -0.0;
 
 bool is_untouched(double sum) { return std::bit_cast<std::uint64_t>(sum) == std::bit_cast<std::uint64_t>(kUntouched); }
 
-void prefetch([[maybe_unused]] const void* p) {
-#ifndef _MSC_VER
-  __builtin_prefetch(p);
-#endif
-}
-
 /// The items that nobody gets: a bit an item, set where it is denied or not allowed.
 class Blocked {
  public:

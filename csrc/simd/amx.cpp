@@ -136,15 +136,15 @@ template <bool kBias>
 Size collect_hits(const ProductTiles& products, Size first, const Bounds& bounds, const float* biases, Hit* hits) {
   std::uint32_t parts = 0;  // kPart rows of a tile, each
   for (int part = 0; part < 8; ++part) {
-    const std::int32_t* rows = products.tiles[part / 4][part / 2 % 2] + part % 2 * 128;
+    const std::int32_t* rows = products.tiles[part / 4][part / 2 % 2] + part % 2 * kPart * 16;
     const bool any = any_above<kBias>(reinterpret_cast<const __m512i*>(rows), bounds, part / 2 % 2,
                                       from<kBias>(biases, part / 4 * 16 + part % 2 * kPart));
     parts |= static_cast<std::uint32_t>(any) << part;
   }
   Size n_hits = 0;
   for (; parts != 0; parts &= parts - 1) {
-    const int part = __builtin_ctz(parts), half = part / 2 % 2, item = part / 4 * 16 + part % 2 * 8;
-    const std::int32_t* rows = products.tiles[part / 4][half] + part % 2 * 128;
+    const int part = __builtin_ctz(parts), half = part / 2 % 2, item = part / 4 * 16 + part % 2 * kPart;
+    const std::int32_t* rows = products.tiles[part / 4][half] + part % 2 * kPart * 16;
     n_hits += append_hits<kBias>(rows, bounds, half, from<kBias>(biases, item), first + item, hits + n_hits);
   }
   return n_hits;

@@ -9,7 +9,7 @@ namespace likewise::simd {
 namespace {
 
 constexpr Size kByteDepth = 64;  // int8 numbers a row of a tile
-constexpr float kMostLevels = 127;
+constexpr auto kMostLevels = static_cast<float>(kMostSteps);
 
 /// A value of the scaled row and the 16 lanes of it that are there.
 __m512 scaled_part(const float* row, float scale, Size i, Size d) {
@@ -72,6 +72,7 @@ struct Bounds {
 bool set_bounds(const Extent& items, const ScreenQueries& queries, Bounds& bounds) {
   const __m512 length = _mm512_set1_ps(items.length), error = _mm512_set1_ps(items.error);
   const __m512 slack = _mm512_set1_ps(kScoreSlack), bias_slack = _mm512_set1_ps(kScoreSlack * items.bias_size);
+  constexpr auto kMost = static_cast<float>(kMostLevel);
   __mmask16 any = 0;
   bounds.offsets = queries.offsets;
   for (int half = 0; half < 2; ++half) {
@@ -91,7 +92,7 @@ bool set_bounds(const Extent& items, const ScreenQueries& queries, Bounds& bound
     const __m512 inverse = _mm512_mul_ps(_mm512_load_ps(queries.inverses + 16 * half), _mm512_set1_ps(items.inverse));
     __m512 level = _mm512_mul_ps(bounds.limits[half], inverse);
     // An undefined level, infinity times 0, is that of a query which asks for nothing.
-    level = _mm512_max_ps(_mm512_set1_ps(-1e9F), _mm512_min_ps(level, _mm512_set1_ps(1e9F)));
+    level = _mm512_max_ps(_mm512_set1_ps(-kMost), _mm512_min_ps(level, _mm512_set1_ps(kMost)));
     bounds.levels[half] = _mm512_add_epi32(_mm512_cvt_roundps_epi32(level, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC),
                                            _mm512_load_si512(queries.offsets + 16 * half));
   }
@@ -117,7 +118,7 @@ struct Ahead {
 
   void fetch() {
     constexpr Size kLine = 64;
-    const Size n = n_bytes / (n_steps > 0 ? n_steps : 1);
+    const Size share = (n_bytes / n_steps + kLine - 1) / kLine * kLine, n = share < n_bytes ? share : n_bytes;
     for (Size i = 0; i < n; i += kLine) _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T1);
     at += n;
     n_bytes -= n;

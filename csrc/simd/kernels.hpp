@@ -19,6 +19,8 @@ inline constexpr std::int64_t kScreenQueries = 32;
 inline constexpr std::int64_t kMoreHits = 8;
 /// The byte that stands for 0 in quantized items: where one operand has no sign, VNNI has the product in one step.
 inline constexpr std::uint8_t kItemZero = 128;
+/// The greatest number of steps, and a level that no sum of products of quantized rows reaches.
+inline constexpr std::int64_t kMostSteps = 127, kMostLevel = 1'000'000'000;
 
 /// What kScreenItems quantized items have in common: the step and its reciprocal, the greatest length of an item and
 /// of what rounding took from one, the greatest absolute bias and the greatest bias.

@@ -506,3 +506,31 @@ def test_topk_refuses_wrong_dtypes(backend):
         )
     with pytest.raises(TypeError):
         backend.items(np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("d", [2**15, 2**15 + 1], ids="d={}".format)
+def test_topk_of_the_longest_rounded_vectors_is_exact(d):
+    """Sums of products that come as near to the ends of int32 as they may, and vectors too long to be rounded."""
+    signs = np.where(np.arange(70) % 3 == 0, -1, 1).astype(np.float32)
+    items = np.broadcast_to(signs[:, np.newaxis], (70, d)) * np.linspace(1, 0.75, 70, dtype=np.float32)[:, np.newaxis]
+    queries, bias = np.array([[1], [-1], [0.5]], np.float32) * np.ones(d, np.float32), np.linspace(-2, 2, 70)
+    for simd in _core.available_simd():
+        backend = Backend(2, simd)
+        for order in (None, np.arange(70)) if d <= _core.MOST_QUANTIZED_DEPTH else (None,):
+            for shift in (None, bias.astype(np.float32)):
+                scores = reference.inner_products(queries, items, bias=shift)
+                expected = reference.top_k(scores, 5)
+                assert_same(topk(backend, queries, items, 5, order=order, bias=shift), expected)
+
+
+def test_topk_leaves_out_the_excluded_items_alone(rng):
+    """The best are excluded; what comes next has ids that differ from theirs by multiples of 512."""
+    queries, first = rng.standard_normal((70, 64), dtype=np.float32), rng.standard_normal((512, 64), dtype=np.float32)
+    items = np.concatenate([first * np.float32(1 - times / 16) for times in range(12)])
+    scores = reference.inner_products(queries, items)
+    best = np.sort(np.argsort(-scores, axis=1)[:, :6], axis=1)
+    exclude = CSR.from_arrays(np.arange(0, best.size + 1, 6), best.ravel(), np.ones(best.size), scores.shape)
+    expected = reference.top_k(scores, 8, exclude)
+    for simd in _core.available_simd():
+        for order in (None, rng.permutation(len(items))):
+            assert_same(topk(Backend(2, simd), queries, items, 8, exclude, order=order), expected)
