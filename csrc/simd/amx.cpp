@@ -122,8 +122,7 @@ void syrk_upper_bf16(Size n_rows, Size d, const float* p, const float* scale, fl
   _tile_release();
 }
 
-// ---- retrieval: products of int8
-// -------------------------------------------------------------------------------------
+// ---- retrieval: products of int8 -----------------------------------------------------------------------------------
 
 constexpr Size kTileBytes = 1024;
 
@@ -150,6 +149,26 @@ Size collect_hits(const ProductTiles& products, Size first, const Bounds& bounds
   return n_hits;
 }
 
+/// Puts the products of tile J away and clears it. Right before the tile's next product the unit does this beside the
+/// products of the other tiles; all four at once would stop it.
+template <int J>
+void store_and_clear(ProductTiles& products) {
+  std::int32_t* to = products.tiles[J / 2][J % 2];  // the intrinsics take the number of a tile as written
+  if constexpr (J == 0) {
+    _tile_stored(0, to, 64);
+    _tile_zero(0);
+  } else if constexpr (J == 1) {
+    _tile_stored(1, to, 64);
+    _tile_zero(1);
+  } else if constexpr (J == 2) {
+    _tile_stored(2, to, 64);
+    _tile_zero(2);
+  } else {
+    _tile_stored(3, to, 64);
+    _tile_zero(3);
+  }
+}
+
 template <bool kBias>
 Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
             const ScreenQueries& queries, Ahead ahead, Hit* hits) {
@@ -163,38 +182,39 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
     _tile_loadd(6, queries.tiles, 64);
     _tile_loadd(7, queries.tiles + kTileBytes, 64);
   }
+  const auto compare = [&] {
+    if (waiting < 0) return;
+    n_hits += collect_hits<kBias>(products, waiting, bounds, from<kBias>(biases, waiting), hits + n_hits);
+  };
   for (Size i = 0; i < n; i += kScreenItems) {
     ahead.fetch();
     if (!set_bounds(extents[i / kScreenItems], queries, next)) continue;
     const std::uint8_t* at = items + i * depth;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
     for (Size p = 0; p < depth; p += kByteDepth, at += 2 * kTileBytes) {
       const std::int8_t* packed = queries.tiles + kScreenQueries * p;
+      if (p == 0) store_and_clear<0>(products);
       _tile_loadd(4, at, 64);
       if (!holds) _tile_loadd(6, packed, 64);
       _tile_dpbusd(0, 4, 6);
+      if (p == 0) store_and_clear<1>(products);
       if (!holds) _tile_loadd(7, packed + kTileBytes, 64);
       _tile_dpbusd(1, 4, 7);
+      if (p == 0) store_and_clear<2>(products);
       _tile_loadd(5, at + kTileBytes, 64);
       _tile_dpbusd(2, 5, 6);
+      if (p == 0) store_and_clear<3>(products);
       _tile_dpbusd(3, 5, 7);
     }
-    // The products before these are compared while these are made.
-    if (waiting >= 0)
-      n_hits += collect_hits<kBias>(products, waiting, bounds, from<kBias>(biases, waiting), hits + n_hits);
-    _tile_stored(0, products.tiles[0][0], 64);
-    _tile_stored(1, products.tiles[0][1], 64);
-    _tile_stored(2, products.tiles[1][0], 64);
-    _tile_stored(3, products.tiles[1][1], 64);
+    compare();  // the products before these, while these are made
     waiting = i;
     bounds = next;
   }
+  store_and_clear<0>(products);
+  store_and_clear<1>(products);
+  store_and_clear<2>(products);
+  store_and_clear<3>(products);
   _tile_release();
-  if (waiting >= 0)
-    n_hits += collect_hits<kBias>(products, waiting, bounds, from<kBias>(biases, waiting), hits + n_hits);
+  compare();
   return n_hits;
 }
 
