@@ -38,20 +38,21 @@ constexpr Offset kPreparedEach = 3000;                // numbers prepared anew t
 constexpr Offset kReadEach = 64;                      // queries of a thread for which it may read all rounded items
 constexpr Offset kSampleRun = 64;                     // items of a sample that lie together
 constexpr Offset kSampleShare = 16;                   // of which one in so many is taken
-constexpr Offset kSampledBest = 32;                   // results of a query from which a sample pays
-constexpr float kLikelyError = 1.25F;                 // bounds of an error by which the k-th best is mostly off at most
-constexpr float kCertainError = 2.001F;               // and always
-constexpr Offset kFewQueries = 4;                     // so few are not worth packing the items
-constexpr Offset kFewQuantized = 64;                  // nor rounding them
-constexpr Offset kQuantizedGain = Offset{1} << 13;    // products saved that make up for a candidate kept
-constexpr Offset kExactRows = 64;                     // items scored for one query after another
-constexpr Offset kPackedBytes = Offset{64} << 10;     // packed items of a screen in float32
-constexpr Offset kBlockRows = 1024;                   // quantized items screened at a time, at most,
-constexpr Offset kScreenBytes = Offset{64} << 10;     // and their bytes
-constexpr Offset kFirstRows = 64;                     // items screened before there are thresholds
-constexpr int kUnrolled = 4;                          // places of a row of a tile written at once
-constexpr Offset kExcludedWords = 8;                  // of bits that ids excluded from a query share
-constexpr Offset kAhead = 8;                          // candidates whose vectors are fetched before they are scored
+constexpr Offset kSampleStride = kSampleShare * kSampleRun;
+constexpr Offset kSampledBest = 32;                 // results of a query from which a sample pays
+constexpr float kLikelyError = 1.25F;               // bounds of an error by which the k-th best is mostly off at most
+constexpr float kCertainError = 2.001F;             // and always
+constexpr Offset kFewQueries = 4;                   // so few are not worth packing the items
+constexpr Offset kFewQuantized = 64;                // nor rounding them
+constexpr Offset kQuantizedGain = Offset{1} << 13;  // products saved that make up for a candidate kept
+constexpr Offset kExactRows = 64;                   // items scored for one query after another
+constexpr Offset kPackedBytes = Offset{64} << 10;   // packed items of a screen in float32
+constexpr Offset kBlockRows = 1024;                 // quantized items screened at a time, at most,
+constexpr Offset kScreenBytes = Offset{128} << 10;  // and their bytes
+constexpr Offset kFirstRows = 64;                   // items screened before there are thresholds
+constexpr int kUnrolled = 4;                        // places of a row of a tile written at once
+constexpr Offset kExcludedWords = 8;                // of bits that ids excluded from a query share
+constexpr Offset kAhead = 8;                        // candidates whose vectors are fetched before they are scored
 constexpr Offset kScreenQueries = simd::kScreenQueries;
 constexpr Offset kScreenItems = simd::kScreenItems;
 static_assert(simd::kMostSteps * simd::kMostSteps * kMostQuantizedDepth < simd::kMostLevel &&
@@ -588,6 +589,13 @@ class Scanner {
 
   // int8.
 
+  /// Rounded items: their numbers, what groups of them have in common, and their biases.
+  struct QuantizedGroup {
+    const std::uint8_t* tiles;
+    const Extent* extents;
+    const float* biases;
+  };
+
   void scan_quantized(Offset n, Offset begin, Offset end) {
     quantize_queries(n);
     if (sample_ != nullptr) take_sample(n, begin, end);
@@ -598,19 +606,35 @@ class Scanner {
       const QuantizedGroup group = quantized_items(at, size);
       bound_scores(n, group, size);
       for (Offset i = 0, n_items; i < size; i += n_items) {
-        // Thresholds rise fast in the beginning.
-        const Offset most = std::clamp(round_up((at - begin + i) / 2, kScreenItems), kFirstRows, most_items);
-        n_items = std::min(size - i, most);
-        const Offset next = search_.is_quantized() ? std::min(most_items, end - (at + i + n_items)) : 0;
-        const std::span<const std::uint8_t> ahead = {group.tiles + (i + n_items) * depth_, count(next * depth_)};
-        for (Offset row = 0; row < n; row += kScreenQueries) {
-          // Each share of the queries fetches its share of the items that come next, in whole lines.
-          const Offset last = std::min(n, row + kScreenQueries);
-          const std::size_t lines = ahead.size() / kCacheLine, from = lines * count(row) / count(n) * kCacheLine;
-          const std::size_t to = lines * count(last) / count(n) * kCacheLine;
-          screen_block(row, last, group, at, i, n_items, ahead.subspan(from, to - from), selectors_);
+        const Offset place = at + i - begin, within = place % kSampleStride;
+        if (sample_ != nullptr && within == 0 && at + i + kSampleRun <= end) {
+          n_items = kSampleRun;
+          continue;
         }
+        // Thresholds rise fast in the beginning.
+        const Offset most = std::clamp(round_up(place / 2, kScreenItems), kFirstRows, most_items);
+        n_items = std::min({size - i, most, kSampleStride - within});
+        screen_items(n, group, at, i, n_items, at + i + n_items, std::min(end, at + i + n_items + most_items),
+                     selectors_);
       }
+    }
+  }
+
+  /// All n queries against the items [item, item + size) of a group that begins with candidate `at`, while candidates
+  /// [next, last) are fetched.
+  void screen_items(Offset n, const QuantizedGroup& group, Offset at, Offset item, Offset size, Offset next,
+                    Offset last, SelectorBlock& selectors) {
+    std::span<const std::uint8_t> ahead;
+    if (search_.is_quantized() && next < last) {
+      ahead = {search_.items.quantized->tiles + next * depth_, count((last - next) * depth_)};
+    }
+    const std::size_t lines = ahead.size() / kCacheLine;
+    for (Offset row = 0; row < n; row += kScreenQueries) {
+      // Each share of the queries fetches its share of the items that come next, in whole lines.
+      const Offset end = std::min(n, row + kScreenQueries);
+      const std::size_t from = lines * count(row) / count(n) * kCacheLine,
+                        to = lines * count(end) / count(n) * kCacheLine;
+      screen_block(row, end, group, at, item, size, ahead.subspan(from, to - from), selectors);
     }
   }
 
@@ -620,28 +644,24 @@ class Scanner {
     return static_cast<Offset>(std::ceil(expected + 3 * std::sqrt(expected)));
   }
 
-  /// Lets thresholds begin where a sample of the items says that they will soon be.
+  /// Offers the best of a sample of the items, and lets thresholds begin where the sample says that they will soon be.
   void take_sample(Offset n, Offset begin, Offset end) {
     sample_->reset(n);
-    for (Offset at = begin; at + kSampleRun <= end; at += kSampleShare * kSampleRun) {
-      const QuantizedGroup group = quantized_items(at, kSampleRun);
-      for (Offset row = 0; row < n; row += kScreenQueries) {
-        screen_block(row, std::min(n, row + kScreenQueries), group, at, 0, kSampleRun, {}, *sample_);
-      }
+    for (Offset at = begin; at + kSampleRun <= end; at += kSampleStride) {
+      const Offset next = at + kSampleStride;
+      screen_items(n, quantized_items(at, kSampleRun), at, 0, kSampleRun, next, std::min(end, next + kSampleRun),
+                   *sample_);
     }
     for (Offset row = 0; row < n; ++row) {
       const std::span<const Key> best = sample_->best(row);
-      if (static_cast<Offset>(best.size()) < sample_rank(search_.k)) continue;
-      selectors_.raise_threshold(row, key_score(*std::min_element(best.begin(), best.end())));
+      if (static_cast<Offset>(best.size()) == sample_rank(search_.k)) {
+        selectors_.raise_threshold(row, key_score(*std::min_element(best.begin(), best.end())));
+      }
+      for (const Key key : best) {
+        if (key_score(key) > selectors_.threshold(row)) selectors_.offer(row, key_score(key), key_id(key));
+      }
     }
   }
-
-  /// Rounded items: their numbers, what groups of them have in common, and their biases.
-  struct QuantizedGroup {
-    const std::uint8_t* tiles;
-    const Extent* extents;
-    const float* biases;
-  };
 
   void quantize_queries(Offset n) {
     std::fill_n(query_tiles_.get(), round_up(n, kScreenQueries) * depth_, std::int8_t{0});
