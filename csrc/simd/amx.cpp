@@ -169,6 +169,41 @@ void store_and_clear(ProductTiles& products) {
   }
 }
 
+/// Multiplies items with the queries in tiles 6 and 7, which are loaded anew unless they `hold` all numbers, and puts
+/// away the products before.
+void multiply(Size depth, const std::uint8_t* at, const std::int8_t* queries, bool hold, ProductTiles& products) {
+  for (Size p = 0; p < depth; p += kByteDepth, at += 2 * kTileBytes) {
+    const std::int8_t* packed = queries + kScreenQueries * p;
+    if (p == 0) store_and_clear<0>(products);
+    _tile_loadd(4, at, 64);
+    if (!hold) _tile_loadd(6, packed, 64);
+    _tile_dpbusd(0, 4, 6);
+    if (p == 0) store_and_clear<1>(products);
+    if (!hold) _tile_loadd(7, packed + kTileBytes, 64);
+    _tile_dpbusd(1, 4, 7);
+    if (p == 0) store_and_clear<2>(products);
+    _tile_loadd(5, at + kTileBytes, 64);
+    _tile_dpbusd(2, 5, 6);
+    if (p == 0) store_and_clear<3>(products);
+    _tile_dpbusd(3, 5, 7);
+  }
+}
+
+/// Multiplies half of the items with the queries in tiles 4 to 7, twice kByteDepth numbers of each, and puts away the
+/// products of the half before.
+void multiply_half(const std::uint8_t* at, std::int32_t (*before)[256]) {
+  _tile_loadd(2, at, 64);
+  _tile_stored(0, before[0], 64);
+  _tile_zero(0);
+  _tile_dpbusd(0, 2, 4);
+  _tile_stored(1, before[1], 64);
+  _tile_zero(1);
+  _tile_dpbusd(1, 2, 5);
+  _tile_loadd(3, at + 2 * kTileBytes, 64);
+  _tile_dpbusd(0, 3, 6);
+  _tile_dpbusd(1, 3, 7);
+}
+
 template <bool kBias>
 Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents, const float* biases,
             const ScreenQueries& queries, Ahead ahead, Hit* hits) {
@@ -176,11 +211,16 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
   _tile_loadconfig(&config);
   ProductTiles products;
   Bounds bounds, next;
-  Size n_hits = 0, waiting = -1;           // the items whose products wait to be compared
-  const bool holds = depth == kByteDepth;  // the queries stay in their tiles
-  if (holds) {
-    _tile_loadd(6, queries.tiles, 64);
-    _tile_loadd(7, queries.tiles + kTileBytes, 64);
+  Size n_hits = 0, waiting = -1;  // the items whose products wait to be compared
+  // Few tiles of queries stay: where another thread shares the core, loading them takes as long as multiplying.
+  const bool one = depth == kByteDepth, two = depth == 2 * kByteDepth;
+  if (one || two) {
+    _tile_loadd(6, queries.tiles + (two ? 2 * kTileBytes : 0), 64);
+    _tile_loadd(7, queries.tiles + (two ? 3 * kTileBytes : kTileBytes), 64);
+  }
+  if (two) {
+    _tile_loadd(4, queries.tiles, 64);
+    _tile_loadd(5, queries.tiles + kTileBytes, 64);
   }
   const auto compare = [&] {
     if (waiting < 0) return;
@@ -190,29 +230,25 @@ Size screen(Size n, Size depth, const std::uint8_t* items, const Extent* extents
     ahead.fetch();
     if (!set_bounds(extents[i / kScreenItems], queries, next)) continue;
     const std::uint8_t* at = items + i * depth;
-    for (Size p = 0; p < depth; p += kByteDepth, at += 2 * kTileBytes) {
-      const std::int8_t* packed = queries.tiles + kScreenQueries * p;
-      if (p == 0) store_and_clear<0>(products);
-      _tile_loadd(4, at, 64);
-      if (!holds) _tile_loadd(6, packed, 64);
-      _tile_dpbusd(0, 4, 6);
-      if (p == 0) store_and_clear<1>(products);
-      if (!holds) _tile_loadd(7, packed + kTileBytes, 64);
-      _tile_dpbusd(1, 4, 7);
-      if (p == 0) store_and_clear<2>(products);
-      _tile_loadd(5, at + kTileBytes, 64);
-      _tile_dpbusd(2, 5, 6);
-      if (p == 0) store_and_clear<3>(products);
-      _tile_dpbusd(3, 5, 7);
+    if (two) {
+      multiply_half(at, products.tiles[1]);
+    } else {
+      multiply(depth, at, queries.tiles, one, products);
     }
     compare();  // the products before these, while these are made
+    if (two) multiply_half(at + kTileBytes, products.tiles[0]);
     waiting = i;
     bounds = next;
   }
-  store_and_clear<0>(products);
-  store_and_clear<1>(products);
-  store_and_clear<2>(products);
-  store_and_clear<3>(products);
+  if (two) {
+    _tile_stored(0, products.tiles[1][0], 64);
+    _tile_stored(1, products.tiles[1][1], 64);
+  } else {
+    store_and_clear<0>(products);
+    store_and_clear<1>(products);
+    store_and_clear<2>(products);
+    store_and_clear<3>(products);
+  }
   _tile_release();
   compare();
   return n_hits;
