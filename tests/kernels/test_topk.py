@@ -208,6 +208,18 @@ def test_topk_is_exact_where_a_sample_misleads(backend, rng, n_alike):
         assert_same(topk(backend, queries, items, k, exclude, everything[15_000:], order=everything), expected)
 
 
+@pytest.mark.parametrize("more", [0, 31, 63, 64, 65, 1023])
+def test_topk_is_exact_around_the_runs_of_a_sample(backend, rng, more):
+    """A run of 64 items in 1,024 is not scanned again; the best lie on both sides of its ends, and at the very end."""
+    items, queries = vectors_of("normal", rng, (16 * 1024 + more, 200)), vectors_of("normal", rng, (5, 200))
+    ends = np.concatenate([start + np.array([-1, 0, 1, 62, 63, 64, 65]) for start in range(1024, 16 * 1024, 1024)])
+    best = np.concatenate([ends, [0, 63, 64], np.arange(len(items) - 70, len(items))])
+    items[best] = 3 * queries[rng.integers(0, 5, best.size)] + 0.1 * items[best]
+    for k in (33, 100):
+        expected = reference.top_k(reference.inner_products(queries, items), k)
+        assert_same(topk(backend, queries, items, k, order=np.arange(len(items))), expected)
+
+
 @given(st.data())
 def test_topk_is_exact_for_any_mixture_of_vectors(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
