@@ -1,17 +1,17 @@
-"""What `recommend`, `similar_items` and `similar_users` return: ids beside scores, which print well and unpack."""
+"""What `recommend`, `similar_items`, `similar_users` and `explain` return: ids beside scores; all print and unpack."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from likewise.data._frames import make_frame
 
-__all__ = ["Recommendations", "SimilarItems", "SimilarUsers"]
+__all__ = ["Explanation", "Recommendations", "SimilarItems", "SimilarUsers"]
 
 _SHOWN_ROWS = 10
 
@@ -128,3 +128,14 @@ class SimilarUsers(_Ranking):
     def users(self) -> npt.NDArray[Any]:
         """The similar users."""
         return self.ids
+
+
+class Explanation(NamedTuple):
+    """Why a user gets an item: the score, and what each item of the user's history adds to it."""
+
+    score: float
+    """The sum of all contributions: what `predict` gives, and of a model of vectors its score after a fold-in."""
+    items: npt.NDArray[Any]
+    """Items of the user's history, greatest contribution first."""
+    contributions: npt.NDArray[np.float64]
+    """What each adds; over the whole history they sum to `score`."""

@@ -15,9 +15,10 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, IdMap, Interactions
 
+from ._results import Explanation
 from .base import VectorRecommender, hide_items, zero_rows
 
-__all__ = ["Explanation", "ImplicitALS"]
+__all__ = ["ImplicitALS"]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -32,17 +33,6 @@ _CG_UP_TO = 512
 _START_SCALE = 0.1
 
 Callback = Callable[["ImplicitALS", int, "float | None"], "bool | None"]
-
-
-class Explanation(NamedTuple):
-    """Why a user gets an item: the score, and what each item of the user's history adds to it."""
-
-    score: float
-    """The score of the pair for the vector that `transform` solves for; `predict` takes the one that `fit` left."""
-    items: npt.NDArray[Any]
-    """Items of the user's history, greatest contribution first."""
-    contributions: Float64Array
-    """What each adds; over the whole history they sum to `score`."""
 
 
 class _Solver(NamedTuple):

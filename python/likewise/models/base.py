@@ -30,7 +30,7 @@ from likewise.retrieval import MAX_K, ApproximateIndex, mean_ndcg, top_k
 
 from ._results import Recommendations, SimilarItems, SimilarUsers
 
-__all__ = ["Recommender", "VectorRecommender", "hide_items", "load", "zero_rows"]
+__all__ = ["Recommender", "VectorRecommender", "hide_items", "is_single", "load", "zero_rows"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -319,7 +319,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """
         query = self._query("recommend", users, k, exclude_seen, interactions, items, exclude)
         recommended = self._answer(query, 0, query.n_users)
-        if users is not None and _is_single(users):
+        if users is not None and is_single(users):
             return Recommendations(recommended.users[0], recommended.items[0], recommended.scores[0])
         return recommended
 
@@ -827,7 +827,7 @@ class VectorRecommender(Recommender):
         rows = self.interactions_.item_index(items, "similar_items")
         ids, scores = self._nearest(self._item_vectors(), rows, k, "similar_items")
         labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
-        if _is_single(items):
+        if is_single(items):
             return SimilarItems(queries[0], labels[0], scores[0])
         return SimilarItems(queries, labels, scores)
 
@@ -837,7 +837,7 @@ class VectorRecommender(Recommender):
         rows = self.interactions_.user_index(users, "similar_users")
         ids, scores = self._nearest(self._user_vectors(None, np.arange(self.n_users_)), rows, k, "similar_users")
         labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
-        if _is_single(users):
+        if is_single(users):
             return SimilarUsers(queries[0], labels[0], scores[0])
         return SimilarUsers(queries, labels, scores)
 
@@ -954,7 +954,7 @@ def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return scrambled
 
 
-def _is_single(ids: Any) -> bool:
+def is_single(ids: Any) -> bool:
     """Whether `ids` is one id: a string, or what cannot be iterated over."""
     return isinstance(ids, str) or getattr(ids, "ndim", None) == 0 or not isinstance(ids, Iterable)
 
