@@ -99,7 +99,7 @@ def sparse_dot_topn(problem: Problem, threads: int) -> Neighbours:
 
 
 def implicit(problem: Problem, threads: int) -> Neighbours:
-    """``all_pairs_knn``, which its `CosineRecommender` fits by; with room for the item itself, in float64 as it asks."""
+    """``all_pairs_knn``, which its `CosineRecommender` fits by; with room for the item itself; float64, as it asks."""
     try:
         library = importlib.import_module("implicit.nearest_neighbours")
     except ImportError as error:

@@ -67,9 +67,9 @@ _TITLES = {
     ),
     "similarity": (
         "Nearest neighbours of all items",
-        "The k items with the greatest cosines of each item, each entry of the data taken for 1. Dividing by lengths is "
-        "in our time and not in that of the others, who are given columns of length 1. GFLOP/s are of all products of "
-        "all pairs, those too that an instruction counts many of at once. Some items are held against float64.",
+        "The k items with the greatest cosines of each item, each entry of the data taken for 1. Dividing by lengths "
+        "is in our time and not in that of the others, who are given columns of length 1. GFLOP/s are of all products "
+        "of all pairs, those too that an instruction counts many of at once. Some items are held against float64.",
     ),
     "topk_sparse": (
         "Top-k of item-item models",

@@ -1,6 +1,7 @@
 #include "similarity.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -33,7 +34,7 @@ constexpr Offset kSelectorBytes = Offset{1} << 26;
 constexpr Offset kPanelColumns = 64;               // of a task that hands the panel on
 constexpr Offset kTaskProducts = Offset{1} << 15;  // outweigh the start of a task
 constexpr Offset kScanGain = 8;                    // columns are scanned in the time of touching one
-constexpr Offset kAhead = 8;                       // lists that are asked for ahead
+constexpr Offset kAhead = 16;                      // lists that are asked for ahead
 constexpr int kLimitSteps = 16;
 constexpr std::uint32_t kLimitStride = 1U << 20;  // an eighth of a power of two
 constexpr Offset kListBytesAhead = 256;           // of each, after which the hardware has seen enough of it
@@ -545,7 +546,7 @@ class Comparer {
         const float before = sums[place];
         if constexpr (kTouches) {  // stays only if it is new: a branch would be mispredicted every other time
           touched[n_touched] = static_cast<Id>(place);
-          n_touched += static_cast<Offset>(before == 0);
+          n_touched += static_cast<Offset>(std::bit_cast<std::uint32_t>(before) == 0);  // no sum becomes -0
         }
         sums[place] = before + (values == nullptr ? weight : weight * values[at]);
       }

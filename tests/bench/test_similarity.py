@@ -27,7 +27,7 @@ def test_similarity_check_takes_right_neighbours_only() -> None:
     with pytest.raises(AssertionError, match="too few neighbours"):
         problem.check(bench_similarity.likewise(bench_similarity.Problem.make("synth-20k", 6), 1)())
     others = CSR(found.indptr, (found.indices + 1) % 500, found.values, found.shape)
-    with pytest.raises(AssertionError, match="misses one of its nearest|too few neighbours"):
+    with pytest.raises(AssertionError, match=r"misses one of its nearest|too few neighbours"):
         problem.check(others)
 
 
