@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._config import show_config
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
-    from .models import ImplicitALS, Popularity, Recommender, load
+    from .models import ImplicitALS, ItemKNN, P3Alpha, Popularity, Recommender, RP3Beta, UserKNN, load
 
 __version__ = "0.1.0"
 
@@ -24,9 +24,13 @@ __all__ = [
     "EvaluationResult",
     "ImplicitALS",
     "Interactions",
+    "ItemKNN",
     "ModelFileError",
+    "P3Alpha",
     "Popularity",
+    "RP3Beta",
     "Recommender",
+    "UserKNN",
     "data",
     "datasets",
     "evaluate",
@@ -43,8 +47,12 @@ _HOME = {
     "EvaluationResult": "evaluation",
     "ImplicitALS": "models",
     "Interactions": "data",
+    "ItemKNN": "models",
+    "P3Alpha": "models",
     "Popularity": "models",
+    "RP3Beta": "models",
     "Recommender": "models",
+    "UserKNN": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

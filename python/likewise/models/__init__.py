@@ -2,6 +2,8 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
+from .walks import P3Alpha, RP3Beta
 
-__all__ = ["ImplicitALS", "Popularity", "Recommender", "load"]
+__all__ = ["ImplicitALS", "ItemKNN", "P3Alpha", "Popularity", "RP3Beta", "Recommender", "UserKNN", "load"]

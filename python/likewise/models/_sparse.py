@@ -19,7 +19,7 @@ from likewise.retrieval import MAX_K, top_k_sparse
 from ._results import Explanation, SimilarItems
 from .base import Recommender, is_single
 
-__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "nearest"]
+__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", "nearest", "without_zeros"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -122,6 +122,23 @@ def _joined(parts: list[tuple[Int64Array, Int32Array, Float32Array]], shape: tup
     ids = np.concatenate([part[1][:count] for part, count in zip(parts, counts, strict=True)])
     values = np.concatenate([part[2][:count] for part, count in zip(parts, counts, strict=True)])
     return CSR(indptr, ids, values, shape)
+
+
+def as_numbers(numbers: npt.NDArray[np.float64], subject: str) -> Float32Array:
+    """Return what a `Measure` divides by as float32, or say that it cannot be held."""
+    largest = float(numbers.max(initial=0))
+    if not largest <= float(np.finfo(np.float32).max):
+        raise ValueError(f"{subject}: a denominator of {largest:.3g} is beyond float32; scale the values of X")
+    return numbers.astype(np.float32)
+
+
+def without_zeros(matrix: CSR, values: Float32Array | None = None) -> CSR:
+    """Drop entries that store a zero, or for which `values` does: nobody has such an item."""
+    kept = (matrix.values if values is None else values) != 0
+    if kept.all():
+        return matrix
+    indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return CSR(indptr, matrix.indices[kept], matrix.values[kept], matrix.shape)
 
 
 def _largest(values: Float32Array) -> float:
