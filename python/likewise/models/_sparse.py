@@ -174,25 +174,26 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
 
     def _set_interactions(self, data: Interactions) -> None:
         super()._set_interactions(data)
-        self.__dict__.pop("_prepared", None)
+        # What using the model prepares; in a box of its own, as scikit-learn wants no attributes of a use.
+        self._kept: dict[str, tuple[Any, ...]] = {}
 
     def _prepared_weights(self) -> Any:
         """The weights as the kernel takes them: looking at each of their entries takes longer than ranking a user."""
         weights, backend = self._weights(), self._backend()
-        prepared = self.__dict__.get("_prepared")
+        prepared = self._kept.get("prepared")
         if prepared is None or prepared[0] is not weights or prepared[1] is not backend:
-            prepared = self.__dict__["_prepared"] = (weights, backend, backend.csr(weights))
+            prepared = self._kept["prepared"] = (weights, backend, backend.csr(weights))
         return prepared[2]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_prepared", None)
-        state.pop("_by_item", None)
+        if "_kept" in state:
+            state["_kept"] = {}
         return state
 
     def __copy__(self) -> Any:
         made = type(self).__new__(type(self))
-        made.__dict__ = {name: value for name, value in self.__dict__.items() if name not in ("_prepared", "_by_item")}
+        made.__dict__ = {name: {} if name == "_kept" else value for name, value in self.__dict__.items()}
         return made
 
     def _top_k(
@@ -228,9 +229,9 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
 
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         weights = self._weights()
-        by_item = self.__dict__.get("_by_item")
+        by_item = self._kept.get("by_item")
         if by_item is None or by_item[0] is not weights:
-            by_item = self.__dict__["_by_item"] = (weights, weights.transpose())
+            by_item = self._kept["by_item"] = (weights, weights.transpose())
         distinct, places = np.unique(users, return_inverse=True)
         queries = self._queries(None, distinct).to_scipy().astype(np.float64)[places]
         products = queries.multiply(by_item[1].take_rows(items).to_scipy().astype(np.float64))

@@ -168,34 +168,29 @@ class _Neighbors:
             known = known._replace(means=sums / np.maximum(1, weighted.column_counts()))
         return weighted, self._compared(weighted, known), known
 
-    def _measure(self, rows: CSR, others: CSR) -> Measure:
-        """How rows are compared with the rows of `others`."""
-        name = type(self).__name__
-
-        def made(denominator: str, left: Float64Array, right: Float64Array, overlap: float = 0.0) -> Measure:
-            return Measure(
-                denominator,
-                as_numbers(left, name),
-                as_numbers(right, name),
-                overlap,
-                float(self.shrinkage),
-                min_support=int(self.min_support),
-            )
-
+    def _numbers(self, rows: CSR, *, left: bool) -> Float32Array:
+        """What a denominator has of the rows on its left, or of those on its right: counts, or powers of lengths."""
+        counts, first, second = rows.row_counts().astype(np.float64), float(self.alpha), float(self.beta)
         if self.metric == "cooccurrence":
-            return made("product", np.ones(rows.n_rows), np.ones(others.n_rows))
-        if self.metric in _OF_SETS:
-            left, right = rows.row_counts().astype(np.float64), others.row_counts().astype(np.float64)
-            if self.metric == "lift":
-                return made("product", left / max(1, rows.n_cols), right)
-            if self.metric == "jaccard":
-                return made("sum", left, right, -1.0)
-            alpha, beta = (0.5, 0.5) if self.metric == "dice" else (float(self.alpha), float(self.beta))
-            return made("sum", alpha * left, beta * right, 1 - alpha - beta)
-        left, right = _lengths(rows), _lengths(others)
-        if self.metric == "asymmetric_cosine":
-            left, right = left ** (2 * self.alpha), right ** (2 * (1 - self.alpha))
-        return made("product", left, right)
+            numbers = np.ones(rows.n_rows)
+        elif self.metric == "jaccard":
+            numbers = counts
+        elif self.metric == "dice":
+            numbers = counts / 2
+        elif self.metric == "tversky":
+            numbers = counts * (first if left else second)
+        elif self.metric == "lift":
+            numbers = counts / max(1, rows.n_cols) if left else counts
+        elif self.metric == "asymmetric_cosine":
+            numbers = _lengths(rows) ** (2 * (first if left else 1 - first))
+        else:
+            numbers = _lengths(rows)
+        return as_numbers(numbers, type(self).__name__)
+
+    def _measure(self, left: Float32Array, right: Float32Array) -> Measure:
+        overlap = {"jaccard": -1.0, "tversky": 1 - float(self.alpha) - float(self.beta)}.get(self.metric, 0.0)
+        denominator = "sum" if self.metric in ("jaccard", "dice", "tversky") else "product"
+        return Measure(denominator, left, right, overlap, float(self.shrinkage), min_support=int(self.min_support))
 
 
 class ItemKNN(_Neighbors, ItemItemRecommender):
@@ -251,8 +246,8 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
 
     Attributes
     ----------
-    weights_ : CSR
-        Of shape (n_items, n_items): in row i the similarities of the `k` items nearest to item i.
+    weights_ : CSR of shape (n_items, n_items)
+        In row i the similarities of the `k` items nearest to item i.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -281,14 +276,9 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         _, rows, _ = self._space(self._recent(data).transpose())
+        measure = self._measure(self._numbers(rows, left=True), self._numbers(rows, left=False))
         self.weights_ = nearest(
-            self._backend(),
-            rows,
-            rows.transpose(),
-            self._measure(rows, rows),
-            int(self.k),
-            first=0,
-            subject=type(self).__name__,
+            self._backend(), rows, rows.transpose(), measure, int(self.k), first=0, subject=type(self).__name__
         )
 
 
@@ -329,8 +319,8 @@ class UserKNN(_Neighbors, SparseRecommender):
 
     Attributes
     ----------
-    neighbors_ : CSR
-        Of shape (n_users, n_users): in row u the similarities of the `k` users nearest to user u.
+    neighbors_ : CSR of shape (n_users, n_users)
+        In row u the similarities of the `k` users nearest to user u.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -357,21 +347,23 @@ class UserKNN(_Neighbors, SparseRecommender):
     neighbors_: CSR
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
-        self._set_profiles(self._recent(data))
-        self.neighbors_ = self._nearest_users(self._rows, first=0)
+        self.neighbors_ = self._nearest_users(self._set_profiles(self._recent(data)), first=0)
 
-    def _set_profiles(self, values: CSR) -> None:
-        """Take the values of the fitted users, and what of them a comparison with others needs."""
+    def _set_profiles(self, values: CSR) -> CSR:
+        """Take the values of the fitted users, and return them as they are compared."""
+        # The weights are looked at once, and X may change thereafter: they are arrays of our own.
+        values = CSR(values.indptr.copy(), values.indices.copy(), values.values.copy(), values.shape)
         self._values = values
-        self._item_values, self._rows, self._known = self._space(values)
-        self._columns = self._rows.transpose()
+        self._item_values, rows, self._known = self._space(values)
+        self._columns, self._right = rows.transpose(), self._numbers(rows, left=False)
+        return rows
 
     def _nearest_users(self, rows: CSR, first: int = -1) -> CSR:
         return nearest(
             self._backend(),
             rows,
             self._columns,
-            self._measure(rows, self._rows),
+            self._measure(self._numbers(rows, left=True), self._right),
             int(self.k),
             first=first,
             subject=type(self).__name__,

@@ -64,8 +64,8 @@ class P3Alpha(_Walk):
 
     Attributes
     ----------
-    weights_ : CSR
-        Of shape (n_items, n_items): in row i the `k` greatest weights from item i to others.
+    weights_ : CSR of shape (n_items, n_items)
+        In row i the `k` greatest weights from item i to others.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -117,8 +117,8 @@ class RP3Beta(_Walk):
 
     Attributes
     ----------
-    weights_ : CSR
-        Of shape (n_items, n_items): in row i the `k` greatest weights from item i to others.
+    weights_ : CSR of shape (n_items, n_items)
+        In row i the `k` greatest weights from item i to others.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
