@@ -24,7 +24,7 @@ __all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
-Self = TypeVar("Self", bound="ItemItemRecommender")
+Self = TypeVar("Self", bound="SparseRecommender")
 
 # Slots of neighbours that a call of the kernel fills: 1 GiB of ids and similarities.
 _BLOCK_SLOTS = 1 << 27
@@ -238,6 +238,31 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
         scores: Float32Array = np.asarray(products.sum(axis=1)).reshape(-1).astype(np.float32)
         return scores
 
+    def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
+        """Learn from further interactions, of new users and items too; before a first `fit` it is `fit`.
+
+        What the model has learned is computed anew from all interactions, as a new item of one user changes much of it.
+
+        Parameters
+        ----------
+        X : Interactions or matrix
+            Rows are the users of `fit` (by id, or by row number), new ones beyond them.
+        y : None
+            Ignored; there for scikit-learn.
+
+        Returns
+        -------
+        self
+        """
+        if not hasattr(self, "interactions_"):
+            return self.fit(X)
+        self._check_parameters()
+        _, joined = self._joined(X)
+        with self._all_or_nothing():
+            self._set_interactions(joined)
+            self._fit(joined, None)
+        return self
+
     def transform(self, X: Any) -> sp.csr_array:
         """Scores of all items for new rows: `X` times the weights.
 
@@ -350,31 +375,6 @@ class ItemItemRecommender(SparseRecommender):
         ids = ids[given.indices]
         best = np.lexsort((ids, -contributions))[:k]
         return Explanation(float(contributions.sum()), self.interactions_.item_labels(ids[best]), contributions[best])
-
-    def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
-        """Learn from further interactions, of new users and items too; before a first `fit` it is `fit`.
-
-        The weights are computed anew from all interactions, as a new item of one user changes those of many pairs.
-
-        Parameters
-        ----------
-        X : Interactions or matrix
-            Rows are the users of `fit` (by id, or by row number), new ones beyond them.
-        y : None
-            Ignored; there for scikit-learn.
-
-        Returns
-        -------
-        self
-        """
-        if not hasattr(self, "weights_"):
-            return self.fit(X)
-        self._check_parameters()
-        _, joined = self._joined(X)
-        with self._all_or_nothing():
-            self._set_interactions(joined)
-            self._fit(joined, None)
-        return self
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         return {f"weights.{name}": array for name, array in self.weights_.to_state().items()}

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
-from likewise.retrieval import MAX_K
+from likewise.retrieval import MAX_K, top_k_sparse
 
-from ._results import SimilarUsers
-from ._sparse import ItemItemRecommender, Measure, SparseRecommender, as_numbers, nearest, without_zeros
+from ._rated import RatingNeighbors
+from ._results import Explanation, SimilarItems, SimilarUsers
+from ._sparse import ItemItemRecommender, Measure, as_numbers, nearest, without_zeros
 from .base import is_single
 
 __all__ = ["ItemKNN", "UserKNN"]
@@ -47,7 +48,7 @@ class _Statistics(NamedTuple):
         return cls(rarity, length, None)
 
 
-class _Neighbors:
+class _Neighbors(RatingNeighbors):
     """The parameters of both models, and the space in which rows are compared: of items or of users."""
 
     def __init__(
@@ -63,6 +64,10 @@ class _Neighbors:
         bm25_k1: float = 1.2,
         bm25_b: float = 0.75,
         half_life: float | None = None,
+        target: str = "implicit",
+        normalization: str | None = None,
+        min_neighbors: int = 1,
+        clip: bool = True,
         device: str = "cpu",
         n_jobs: int | None = None,
     ) -> None:
@@ -76,11 +81,18 @@ class _Neighbors:
         self.bm25_k1 = bm25_k1
         self.bm25_b = bm25_b
         self.half_life = half_life
+        self.target = target
+        self.normalization = normalization
+        self.min_neighbors = min_neighbors
+        self.clip = clip
         self.device = device
         self.n_jobs = n_jobs
 
     def _check_parameters(self) -> None:
         name = type(self).__name__
+        self._check_target()
+        if self._predicts_ratings:
+            return
         check_int(name, "k", self.k, minimum=1)
         check_choice(name, "metric", self.metric, _METRICS)
         check_float(name, "shrinkage", self.shrinkage, minimum=0, maximum=1e30)
@@ -239,6 +251,22 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
         Age at which an interaction counts half in the similarities, above 0: days where timestamps are dates, else
         units of the timestamps. The latest event of the fit has age 0; of events that were summed, each has its own.
         None counts all alike. Histories that are recommended for count in full.
+    target : {"implicit", "rating"}, default="implicit"
+        Whether to rank by what is there, or to predict ratings: the estimate for a pair is the mean of the ratings of
+        the `k` items nearest to the item, of those that the user has rated, weighted by similarities above 0.
+        Similarities are ``"cosine"``, ``"msd"`` (1 / (1 + the mean squared difference)), ``"pearson"`` or
+        ``"pearson_baseline"`` (the cosine of what ratings are above their baselines), all over what both have in
+        common, times (n - 1) / (n - 1 + `shrinkage`) for n common ratings [5]_. `recommend` ranks by the estimates
+        that rest on neighbours; `score` is minus the root mean squared error of hidden ratings; a stored 0 is a rating.
+    normalization : {None, "mean", "zscore", "baseline"}, default=None
+        With ``target="rating"``: what is averaged is the rating itself, what it is above its item's mean, that divided
+        by the item's standard deviation, or what it is above its baseline (mean, user's and item's bias, with penalties
+        15 and 10); the same is added to the mean again. Also the estimate where there are too few neighbours, which is
+        the mean of all ratings with None.
+    min_neighbors : int, default=1
+        With ``target="rating"``: neighbours that an estimate needs.
+    clip : bool, default=True
+        With ``target="rating"``: whether `predict` keeps to the range of the ratings in the fit.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -264,6 +292,8 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
     .. [3] A. Tversky, Features of similarity, Psychological Review 84, 1977, doi:10.1037/0033-295X.84.4.327
     .. [4] S. Robertson, H. Zaragoza, The probabilistic relevance framework: BM25 and beyond, 2009,
        doi:10.1561/1500000019
+    .. [5] Y. Koren, Factor in the neighbors: scalable and accurate collaborative filtering, TKDD 4, 2010,
+       doi:10.1145/1644873.1644874
 
     Examples
     --------
@@ -274,15 +304,87 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
       0: 1 (1), 2 (0.5)
     """
 
+    _compares_users = False
+
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
+        if self._predicts_ratings:
+            self.__dict__.pop("weights_", None)
+            self._set_ratings(data.by_user)
+            return
         _, rows, _ = self._space(self._recent(data).transpose())
         measure = self._measure(self._numbers(rows, left=True), self._numbers(rows, left=False))
         self.weights_ = nearest(
             self._backend(), rows, rows.transpose(), measure, int(self.k), first=0, subject=type(self).__name__
         )
 
+    def _state(self) -> dict[str, npt.NDArray[Any]]:
+        return {} if self._predicts_ratings else super()._state()
 
-class UserKNN(_Neighbors, SparseRecommender):
+    def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        if self._predicts_ratings:
+            self._set_ratings(self.interactions_.by_user)
+        else:
+            super()._set_state(arrays)
+
+    def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
+        """Items with the greatest similarities to `items`.
+
+        Parameters
+        ----------
+        items : id or array-like of ids
+        k : int, default=10
+
+        Returns
+        -------
+        SimilarItems
+            ``items`` and ``scores`` (similarities) of shape (n, k), or (k,) for one id. Slots beyond the neighbours
+            that the model keeps are empty; with ``target="rating"`` all are found that have a similarity above 0.
+        """
+        if not self._predicts_ratings:
+            return super().similar_items(items, k)
+        self._check_is_fitted()
+        k = check_int("similar_items", "k", k, minimum=1, maximum=MAX_K)
+        rows = self.interactions_.item_index(items, "similar_items")
+        ids, scores = self._similar_by_ratings(rows, k)
+        labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
+        if is_single(items):
+            return SimilarItems(queries[0], labels[0], scores[0])
+        return SimilarItems(queries, labels, scores)
+
+    def explain(self, user: Any, item: Any, k: int = 10) -> Explanation:
+        """Say which of a user's items gave an item its score.
+
+        Parameters
+        ----------
+        user, item : id
+        k : int, default=10
+            Items of the history at most.
+
+        Returns
+        -------
+        Explanation
+            Of the history, the items that the score comes from; score 0 and nothing else where there is none. With
+            ``target="rating"`` the contributions add up to what the estimate is above the item's mean or the pair's
+            baseline, where `normalization` has one, and the score is the estimate before it is clipped.
+
+        Raises
+        ------
+        KeyError, IndexError
+            If the user or the item is unknown.
+        ValueError
+            If there is more than one of either, or `k` is below 1.
+        """
+        if not self._predicts_ratings:
+            return super().explain(user, item, k)
+        self._check_is_fitted()
+        k = check_int("explain", "k", k, minimum=1)
+        users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
+        if users.size != 1 or items.size != 1:
+            raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
+        return self._explained(int(users[0]), int(items[0]), k)
+
+
+class UserKNN(_Neighbors):
     r"""Score an item by the users who have it and are like the one who asks.
 
     The score of item j for user u is :math:`\sum_v s(u, v) x_{vj}` over the `k` users v nearest to u. A history of
@@ -312,6 +414,22 @@ class UserKNN(_Neighbors, SparseRecommender):
     half_life : float, default=None
         Age at which an interaction of a fitted user counts half, in similarities and in scores, above 0; the unit is
         that of `ItemKNN`. None counts all alike. Histories that are recommended for count in full.
+    target : {"implicit", "rating"}, default="implicit"
+        Whether to rank by what is there, or to predict ratings: the estimate for a pair is the mean of the ratings of
+        the `k` users nearest to the user, of those who have rated the item, weighted by similarities above 0.
+        Similarities are ``"cosine"``, ``"msd"`` (1 / (1 + the mean squared difference)), ``"pearson"`` or
+        ``"pearson_baseline"`` (the cosine of what ratings are above their baselines), all over what both have in
+        common, times (n - 1) / (n - 1 + `shrinkage`) for n common ratings [2]_. `recommend` ranks by the estimates
+        that rest on neighbours; `score` is minus the root mean squared error of hidden ratings; a stored 0 is a rating.
+    normalization : {None, "mean", "zscore", "baseline"}, default=None
+        With ``target="rating"``: what is averaged is the rating itself, what it is above its user's mean, that divided
+        by the user's standard deviation, or what it is above its baseline (mean, user's and item's bias, with penalties
+        15 and 10); the same is added to the mean again. Also the estimate where there are too few neighbours, which is
+        the mean of all ratings with None.
+    min_neighbors : int, default=1
+        With ``target="rating"``: neighbours that an estimate needs.
+    clip : bool, default=True
+        With ``target="rating"``: whether `predict` keeps to the range of the ratings in the fit.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -332,6 +450,8 @@ class UserKNN(_Neighbors, SparseRecommender):
     ----------
     .. [1] P. Resnick, N. Iacovou, M. Suchak, P. Bergstrom, J. Riedl, GroupLens: an open architecture for collaborative
        filtering of netnews, CSCW 1994, doi:10.1145/192844.192905
+    .. [2] Y. Koren, Factor in the neighbors: scalable and accurate collaborative filtering, TKDD 4, 2010,
+       doi:10.1145/1644873.1644874
 
     Examples
     --------
@@ -345,8 +465,13 @@ class UserKNN(_Neighbors, SparseRecommender):
     """
 
     neighbors_: CSR
+    _compares_users = True
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
+        if self._predicts_ratings:
+            self.__dict__.pop("neighbors_", None)
+            self._set_ratings(data.by_user)
+            return
         self.neighbors_ = self._nearest_users(self._set_profiles(self._recent(data)), first=0)
 
     def _set_profiles(self, values: CSR) -> CSR:
@@ -390,7 +515,7 @@ class UserKNN(_Neighbors, SparseRecommender):
         -------
         SimilarUsers
             ``users`` and ``scores`` (similarities) of shape (n, k), or (k,) for one id. Slots beyond the neighbours
-            that the model keeps are empty.
+            that the model keeps are empty; with ``target="rating"`` all are found that have a similarity above 0.
 
         Raises
         ------
@@ -404,16 +529,16 @@ class UserKNN(_Neighbors, SparseRecommender):
         self._check_is_fitted()
         k = check_int("similar_users", "k", k, minimum=1, maximum=MAX_K)
         rows = self.interactions_.user_index(users, "similar_users")
-        found = self.neighbors_.take_rows(rows)
-        ids = np.full((rows.size, k), -1, np.int32)
-        scores = np.full((rows.size, k), -np.inf, np.float32)
-        # By row, then by similarity, of equals the smaller user first: the ids of a row rise.
-        row_numbers = found.row_numbers()
-        order = np.lexsort((found.indices, -found.values, row_numbers))
-        ranks = np.arange(found.nnz) - np.repeat(found.indptr[:-1], found.row_counts())
-        kept = ranks < k
-        ids[row_numbers[kept], ranks[kept]] = found.indices[order][kept]
-        scores[row_numbers[kept], ranks[kept]] = found.values[order][kept]
+        if self._predicts_ratings:
+            ids, scores = self._similar_by_ratings(rows, k)
+        else:
+            each = CSR(
+                np.arange(rows.size + 1),
+                rows.astype(np.int32),
+                np.ones(rows.size, np.float32),
+                (rows.size, self.n_users_),
+            )
+            ids, scores = top_k_sparse(self._backend(), each, self.neighbors_, k, subject="similar_users")
         labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
         if is_single(users):
             return SimilarUsers(queries[0], labels[0], scores[0])
@@ -434,38 +559,18 @@ class UserKNN(_Neighbors, SparseRecommender):
         """Refuse: sparse values are ranked without vectors."""
         raise NotImplementedError("UserKNN: needs no index, it ranks by sparse values of neighbours")
 
-    def partial_fit(self, X: Any, y: Any = None) -> UserKNN:
-        """Learn from further interactions, of new users and items too; before a first `fit` it is `fit`.
-
-        All users are compared anew.
-
-        Parameters
-        ----------
-        X : Interactions or matrix
-            Rows are the users of `fit` (by id, or by row number), new ones beyond them.
-        y : None
-            Ignored; there for scikit-learn.
-
-        Returns
-        -------
-        self
-        """
-        if not hasattr(self, "neighbors_"):
-            return self.fit(X)
-        self._check_parameters()
-        _, joined = self._joined(X)
-        with self._all_or_nothing():
-            self._set_interactions(joined)
-            self._fit(joined, None)
-        return self
-
     def _state(self) -> dict[str, npt.NDArray[Any]]:
+        if self._predicts_ratings:
+            return {}
         state = {f"neighbors.{name}": array for name, array in self.neighbors_.to_state().items()}
         if self.half_life is not None:
             state["values"] = self._values.values  # the times they came from are not in the file
         return state
 
     def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        if self._predicts_ratings:
+            self._set_ratings(self.interactions_.by_user)
+            return
         prefix = "neighbors."
         state = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         neighbors = CSR.from_state(state, subject="load")
