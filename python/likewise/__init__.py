@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from ._config import show_config
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
-    from .models import ImplicitALS, Popularity, Recommender, load
+    from .models import SLIM, ImplicitALS, Popularity, Recommender, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SLIM",
     "BackendUnavailableError",
     "EvaluationResult",
     "ImplicitALS",
@@ -45,6 +46,7 @@ _HOME = {
     "Interactions": "data",
     "Popularity": "models",
     "Recommender": "models",
+    "SLIM": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

@@ -27,6 +27,7 @@ CHECKED = [
     lw.ImplicitALS(factors=20, iterations=3, solver="ials++", block_size=16),
     lw.Popularity(),
     lw.Popularity(count="values"),
+    lw.SLIM(),
 ]
 
 

@@ -3,5 +3,6 @@
 from .als import ImplicitALS
 from .base import Recommender, load
 from .popularity import Popularity
+from .slim import SLIM
 
-__all__ = ["ImplicitALS", "Popularity", "Recommender", "load"]
+__all__ = ["SLIM", "ImplicitALS", "Popularity", "Recommender", "load"]
