@@ -65,6 +65,12 @@ _TITLES = {
         "user has seen is left out. Recall is the share of the exact results that is found. Building is not in the "
         "time, and has a column of its own.",
     ),
+    "similarity": (
+        "Nearest neighbours of all items",
+        "The k items with the greatest cosines of each item, each entry of the data taken for 1. Dividing by lengths "
+        "is in our time and not in that of the others, who are given columns of length 1. GFLOP/s are of all products "
+        "of all pairs, those too that an instruction counts many of at once. Some items are held against float64.",
+    ),
     "topk_sparse": (
         "Top-k of item-item models",
         "The best k items of each user by the sum of the weights of what the user has seen, which is left out; the "
@@ -374,6 +380,7 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "fold_in": ("Fold-in: users a second, in one call", lambda row: _number(row["n_users"] / row["seconds"])),
     "fold_in_one": ("Fold-in: microseconds for a single user", lambda row: _number(row["seconds"] * 1e6)),
     "topk": ("Exact top-k: queries a second", lambda row: _number(row["queries_per_second"])),
+    "similarity": ("Nearest neighbours of all items by cosine: seconds", lambda row: _number(row["seconds"])),
     "topk_sparse": ("Top-k of item-item models: queries a second", lambda row: _number(row["queries_per_second"])),
     "evaluate": ("Evaluation: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
 }

@@ -220,6 +220,18 @@ def _topk_sparse(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _similarity(args: argparse.Namespace) -> int:
+    from bench import bench_similarity
+
+    run, contestants = harness.now(), args.contestants or list(bench_similarity.CONTESTANTS)
+    return _grid(
+        args,
+        lambda dataset, neighbours: bench_similarity.run_similarity(
+            dataset, contestants, k=neighbours, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from bench import bench_metrics
 
@@ -369,6 +381,13 @@ def _parser() -> argparse.ArgumentParser:
     topk_sparse.add_argument("--top", type=int, default=10, help="results a query (default %(default)s)")
     topk_sparse.add_argument("--threads", type=int, default=2)
     topk_sparse.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    similarity = command("similarity", _similarity, "nearest neighbours of all items by cosine, beside the peers")
+    measured(similarity, 5)
+    similarity.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
+    similarity.add_argument("--neighbours", dest="factors", nargs="+", type=int, default=[100], help="of an item")
+    similarity.add_argument("--threads", type=int, default=2)
+    similarity.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     evaluate = command("evaluate", _evaluate, "ranking and metrics of a model, beside the peers")
     on_data(evaluate, (64,))

@@ -13,6 +13,7 @@ from bench import (
     bench_als,
     bench_approximate,
     bench_metrics,
+    bench_similarity,
     bench_topk,
     bench_topk_sparse,
     datasets,
@@ -111,6 +112,16 @@ def test_topk_sparse(benchmark: Any, contestant: str) -> None:
     problem = bench_topk_sparse.Problem.make(DATASET, 20, 10, 300, THREADS)
     try:
         case = bench_topk_sparse.topk_sparse_case(contestant, problem, THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_similarity.CONTESTANTS)
+def test_similarity(benchmark: Any, contestant: str) -> None:
+    problem = bench_similarity.Problem.make(DATASET, 20)
+    try:
+        case = bench_similarity.similarity_case(contestant, problem, THREADS)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)

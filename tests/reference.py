@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from likewise.data import CSR
 
@@ -282,3 +283,29 @@ def als_half_sweep_block(
             part = slice(first, first + block)
             x_row[part] += np.linalg.solve(a[part, part], b[part] - a[part] @ x_row)
     return x
+
+
+def similarities(
+    rows: CSR,
+    columns: CSR,
+    left: npt.ArrayLike,
+    right: npt.ArrayLike,
+    denominator: str,
+    overlap: float = 0.0,
+    shrinkage: float = 0.0,
+    minimum: float = 0.0,
+    min_support: int = 1,
+    first: int = -1,
+) -> npt.NDArray[np.float32]:
+    """Similarities of all rows and columns, 0 for a pair that is left out; row i is column first + i, if first >= 0."""
+    a, b = rows.to_scipy().toarray().astype(np.float64), columns.to_scipy().toarray().astype(np.float64)
+    stored = [sp.csr_array((np.ones(x.nnz), x.indices, x.indptr), shape=x.shape).toarray() for x in (rows, columns)]
+    sums, support = a @ b, stored[0] @ stored[1]
+    left, right = np.asarray(left, np.float64)[:, np.newaxis], np.asarray(right, np.float64)
+    below = (left * right if denominator == "product" else left + right + overlap * sums) + shrinkage
+    with np.errstate(over="ignore", invalid="ignore"):  # no float32 holds it: left out
+        found = np.divide(sums, below, out=np.zeros_like(sums), where=below > 0).astype(np.float32)
+    found[~np.isfinite(found) | (found <= minimum) | (support < min_support)] = 0
+    if first >= 0:
+        found[np.arange(len(a)), first + np.arange(len(a))] = 0
+    return found

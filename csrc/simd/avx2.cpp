@@ -38,6 +38,20 @@ struct Avx2 {
   static std::uint32_t above(Reg a, Reg b) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
   }
+  using Bits = __m256i;
+  static Bits load_bits(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void store_bits(std::uint8_t* p, Bits a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a); }
+  static Bits no_bits() { return _mm256_setzero_si256(); }
+  static Bits both(Bits a, Bits b) { return _mm256_and_si256(a, b); }
+  static Bits parity(Bits a, Bits b, Bits c) { return _mm256_xor_si256(_mm256_xor_si256(a, b), c); }
+  static Bits majority(Bits a, Bits b, Bits c) {
+    return _mm256_or_si256(_mm256_and_si256(a, b), _mm256_and_si256(c, _mm256_xor_si256(a, b)));
+  }
+  static Reg add_where(Reg sums, const std::uint8_t* flags, std::int64_t i, Reg x) {
+    const __m256i lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(flags[i]), lanes), lanes);
+    return add(sums, _mm256_and_ps(_mm256_castsi256_ps(is_set), x));
+  }
   static __m256d as_double(Reg a) { return _mm256_castps_pd(a); }
   static void transpose(const Reg* in, Reg* out) {
     Reg quads[kLanes];  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c

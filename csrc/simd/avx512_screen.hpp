@@ -128,15 +128,6 @@ struct Ahead {
 
 constexpr int kUnrolled = 2;
 
-/// The place of the lowest bit of those that are set.
-int lowest_bit(std::uint64_t mask) {
-#ifdef _MSC_VER
-  return static_cast<int>(_tzcnt_u64(mask));
-#else
-  return __builtin_ctzll(mask);
-#endif
-}
-
 /// The biases from the i-th item on, where there are any.
 template <bool kBias>
 const float* from(const float* biases, Size i) {
@@ -160,7 +151,7 @@ Size append_hits(const std::int32_t* rows, const Bounds& bounds, int half, const
     const auto found = static_cast<int>(_mm_popcnt_u64(mask));
     // Up to kUnrolled are written without a branch on how many there are.
     for (int j = 0; j < kUnrolled || j < found; ++j, mask &= mask - 1) {
-      const int place = 16 * i + lowest_bit(mask | std::uint64_t{1} << 63), query = place % 16;
+      const int place = 16 * i + Micro<Avx512>::lowest_bit(mask | std::uint64_t{1} << 63), query = place % 16;
       const auto product = static_cast<float>(rows[place] - bounds.offsets[16 * half + query]);
       const float score = product * steps[query] + (kBias ? biases[place / 16] : 0);
       hits[n_hits + j] = {static_cast<std::int32_t>(item + place / 16), 16 * half + query, score + errors[query]};

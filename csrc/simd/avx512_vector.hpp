@@ -42,6 +42,17 @@ struct Avx512 {
     return fold_lanes(fold_lanes(fold_four(a), fold_four(a + 4)), fold_lanes(fold_four(a + 8), fold_four(a + 12)));
   }
   static std::uint32_t above(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+  using Bits = __m512i;
+  static Bits load_bits(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  static void store_bits(std::uint8_t* p, Bits a) { _mm512_storeu_si512(p, a); }
+  static Bits no_bits() { return _mm512_setzero_si512(); }
+  static Bits both(Bits a, Bits b) { return _mm512_and_si512(a, b); }
+  static Bits parity(Bits a, Bits b, Bits c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
+  static Bits majority(Bits a, Bits b, Bits c) { return _mm512_ternarylogic_epi64(a, b, c, 0xE8); }
+  static Reg add_where(Reg sums, const std::uint8_t* flags, std::int64_t i, Reg x) {
+    const auto mask = static_cast<__mmask16>(flags[2 * i] | flags[2 * i + 1] << 8);
+    return _mm512_mask_add_ps(sums, mask, sums, x);
+  }
   static __m512d as_double(Reg a) { return _mm512_castps_pd(a); }
   static void transpose(const Reg* in, Reg* out) {
     Reg quads[kLanes];  // quads[4 g + c]: in lane l, rows 4 g .. 4 g + 3 of column 4 l + c

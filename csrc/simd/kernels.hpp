@@ -131,12 +131,29 @@ struct MicroKernels {
   std::int64_t (*screen_int8)(std::int64_t n, std::int64_t depth, const std::uint8_t* items, const Extent* extents,
                               const float* biases, const ScreenQueries& queries, const std::uint8_t* ahead,
                               std::int64_t n_ahead, Hit* hits);
+  /// out[j] += weights[p] for each p < n whose flag j is set, by rising p: kFlagColumns flags, a bit each, lie at bits
+  /// + ids[p] * kFlagBytes. The same bits on every instruction set. Any alignment.
+  void (*add_flagged)(std::int64_t n, const std::int32_t* ids, const float* weights, const std::uint8_t* bits,
+                      float* out);
+  /// out[j] = number of the p < n < 2^kCountBits whose flag j is set; ids, bits and flags as in `add_flagged`. 64-byte
+  /// aligned bits.
+  void (*count_flagged)(std::int64_t n, const std::int32_t* ids, const std::uint8_t* bits, float* out);
+  /// Writes the j < n with sums[j] > slope * right[j] + offset, rising, and returns their number; n a multiple of
+  /// kScanColumns. NaN is above nothing. `found` holds n. Any alignment.
+  std::int64_t (*find_above)(std::int64_t n, const float* sums, const float* right, float slope, float offset,
+                             std::int32_t* found);
+  /// How many of n numbers, a multiple of kScanColumns, are above a threshold. NaN is above nothing. Any alignment.
+  std::int64_t (*count_above)(std::int64_t n, const float* x, float threshold);
   /// out <- x as float32; any length.
   void (*widen_bf16)(const std::uint16_t* x, std::int64_t n, float* out);
   void (*widen_int8)(const std::int8_t* x, std::int64_t n, float* out);
 };
 
 inline constexpr std::int64_t kPad = 16;
+inline constexpr std::int64_t kFlagColumns = 512;
+inline constexpr int kCountBits = 24;
+inline constexpr std::int64_t kFlagBytes = kFlagColumns / 8;
+inline constexpr std::int64_t kScanColumns = 64;
 inline constexpr std::int64_t kTileRows = 8;
 inline constexpr std::int64_t kTileCols = 32;
 

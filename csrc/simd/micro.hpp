@@ -5,7 +5,8 @@
 // V has: Reg, kLanes, kTileRows x kTileVecs (the register tile of a matrix product), load, store, set1, zero, add, sub,
 // mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, above(a, b): bit i tells whether a_i > b_i,
 // sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and transpose(in, out) of kLanes
-// registers.
+// registers; Bits, with load_bits, store_bits, no_bits, both (and), parity (a ^ b ^ c) and majority of three; add_where(sums, flags, i, x): x is added in the lanes whose flags are set, kLanes of them from flag i
+// kLanes on.
 
 #include "kernels.hpp"
 
@@ -488,6 +489,117 @@ struct Micro {
     return any != 0;
   }
 
+  // ---- similarity -----------------------------------------------------------------------------------------------
+
+  static void add_flagged(Size n, const std::int32_t* ids, const float* weights, const std::uint8_t* bits, float* out) {
+    constexpr Size kRegs = 8, kStep = kRegs * kLanes, kAhead = 16;
+    for (Size first = 0; first < kFlagColumns; first += kStep) {
+      Reg sums[kRegs];
+      for (Size j = 0; j < kRegs; ++j) sums[j] = V::load(out + first + j * kLanes);
+      for (Size p = 0; p < n; ++p) {
+        if (first == 0 && p + kAhead < n) V::prefetch(bits + ids[p + kAhead] * kFlagBytes);
+        const std::uint8_t* flags = bits + ids[p] * kFlagBytes + first / 8;
+        const Reg weight = V::set1(weights[p]);
+        for (Size j = 0; j < kRegs; ++j) sums[j] = V::add_where(sums[j], flags, j, weight);
+      }
+      for (Size j = 0; j < kRegs; ++j) V::store(out + first + j * kLanes, sums[j]);
+    }
+  }
+
+  /// The place of the lowest bit of those that are set.
+  static int lowest_bit(std::uint64_t mask) {
+#ifdef _MSC_VER
+    int place = 0;
+    while ((mask >> place & 1) == 0) ++place;
+    return place;
+#else
+    return __builtin_ctzll(mask);
+#endif
+  }
+
+  using Bits = typename V::Bits;
+
+  /// Adds two numbers of one bit to a third in each place: `sum` keeps the bit, `carry` gets the twos.
+  static void add_bits(Bits& sum, Bits a, Bits b, Bits& carry) {
+    carry = V::majority(sum, a, b);
+    sum = V::parity(sum, a, b);
+  }
+
+  /// Counts are kept as bits, a plane of ones, one of twos and so on: 16 rows become one carry of sixteens by adders
+  /// that work on all places at once (Harley and Seal; Mula, Kurz & Lemire 2018, doi:10.1093/comjnl/bxx046).
+  static void count_flagged(Size n, const std::int32_t* ids, const std::uint8_t* bits, float* out) {
+    constexpr Size kWidth = static_cast<Size>(sizeof(Bits)), kRows = 16, kAhead = 2 * kRows;
+    alignas(64) static constexpr std::uint8_t kNothing[kFlagBytes] = {};
+    for (Size first = 0; first < kFlagBytes; first += kWidth) {
+      Bits planes[kCountBits];
+      for (Bits& plane : planes) plane = V::no_bits();
+      int n_planes = 4;
+      for (Size start = 0; start < n; start += kRows) {
+        const std::uint8_t* rows[kRows];
+        for (Size r = 0; r < kRows; ++r) {
+          rows[r] = (start + r < n ? bits + ids[start + r] * kFlagBytes : kNothing) + first;
+          if (start + r + kAhead < n) V::prefetch(bits + ids[start + r + kAhead] * kFlagBytes + first);
+        }
+        Bits twos[2], fours[2], eights[2], sixteens;
+        for (int e = 0; e < 2; ++e) {
+          for (int f = 0; f < 2; ++f) {
+            for (int t = 0; t < 2; ++t) {
+              const std::uint8_t* const* pair = rows + 8 * e + 4 * f + 2 * t;
+              add_bits(planes[0], V::load_bits(pair[0]), V::load_bits(pair[1]), twos[t]);
+            }
+            add_bits(planes[1], twos[0], twos[1], fours[f]);
+          }
+          add_bits(planes[2], fours[0], fours[1], eights[e]);
+        }
+        add_bits(planes[3], eights[0], eights[1], sixteens);
+        while (n_planes < kCountBits && (Size{1} << n_planes) <= start + kRows) ++n_planes;
+        for (int b = 4; b < n_planes; ++b) {
+          const Bits carry = V::both(planes[b], sixteens);
+          planes[b] = V::parity(planes[b], sixteens, V::no_bits());
+          sixteens = carry;
+        }
+      }
+      alignas(64) std::uint8_t flags[kCountBits][kWidth];
+      for (int b = 0; b < n_planes; ++b) V::store_bits(flags[b], planes[b]);
+      for (Size j = 0; j < 8 * kWidth; j += kLanes) {
+        Reg count = V::zero();
+        for (int b = 0; b < n_planes; ++b) {
+          count = V::add_where(count, flags[b], j / kLanes, V::set1(static_cast<float>(1 << b)));
+        }
+        V::store(out + 8 * first + j, count);
+      }
+    }
+  }
+
+  static int bit_count(std::uint32_t mask) {  // of 16 bits at most
+    mask = mask - (mask >> 1 & 0x5555);
+    mask = (mask & 0x3333) + (mask >> 2 & 0x3333);
+    mask = (mask + (mask >> 4)) & 0x0F0F;
+    return static_cast<int>((mask + (mask >> 8)) & 0x1F);
+  }
+
+  static Size find_above(Size n, const float* sums, const float* right, float slope, float offset,
+                         std::int32_t* found) {
+    const Reg slopes = V::set1(slope), offsets = V::set1(offset);
+    Size n_found = 0;
+    for (Size first = 0; first < n; first += kScanColumns) {
+      std::uint64_t mask = 0;
+      for (Size j = 0; j < kScanColumns; j += kLanes) {
+        const Reg limit = V::fma(slopes, V::load(right + first + j), offsets);
+        mask |= static_cast<std::uint64_t>(V::above(V::load(sums + first + j), limit)) << j;
+      }
+      for (; mask != 0; mask &= mask - 1) found[n_found++] = static_cast<std::int32_t>(first) + lowest_bit(mask);
+    }
+    return n_found;
+  }
+
+  static Size count_above(Size n, const float* x, float threshold) {
+    const Reg limit = V::set1(threshold);
+    Size n_above = 0;
+    for (Size i = 0; i < n; i += kLanes) n_above += bit_count(V::above(V::load(x + i), limit));
+    return n_above;
+  }
+
   static void widen_bf16(const std::uint16_t* x, Size n, float* out) {
     for (Size i = 0; i < n; ++i) out[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(x[i]) << 16);
   }
@@ -524,6 +636,10 @@ struct Micro {
         .tile_above = tile_above,
         .quantize_rows = nullptr,
         .screen_int8 = nullptr,
+        .add_flagged = add_flagged,
+        .count_flagged = count_flagged,
+        .find_above = find_above,
+        .count_above = count_above,
         .widen_bf16 = widen_bf16,
         .widen_int8 = widen_int8,
     };

@@ -63,6 +63,21 @@ struct Scalar {
     for (int i = 0; i < 4; ++i) mask |= static_cast<std::uint32_t>(a.v[i] > b.v[i]) << i;
     return mask;
   }
+  using Bits = std::uint64_t;
+  static Bits load_bits(const std::uint8_t* p) {
+    Bits bits;
+    std::memcpy(&bits, p, sizeof bits);
+    return bits;
+  }
+  static void store_bits(std::uint8_t* p, Bits a) { std::memcpy(p, &a, sizeof a); }
+  static Bits no_bits() { return 0; }
+  static Bits both(Bits a, Bits b) { return a & b; }
+  static Bits parity(Bits a, Bits b, Bits c) { return a ^ b ^ c; }
+  static Bits majority(Bits a, Bits b, Bits c) { return (a & b) | (c & (a ^ b)); }
+  static Reg add_where(Reg sums, const std::uint8_t* flags, std::int64_t i, Reg x) {
+    const int bits = flags[i / 2] >> (i % 2 * 4);
+    return each([&](int lane) { return (bits >> lane & 1) != 0 ? sums.v[lane] + x.v[lane] : sums.v[lane]; });
+  }
   static void transpose(const Reg* in, Reg* out) {
     for (int i = 0; i < 4; ++i) out[i] = each([=](int j) { return in[j].v[i]; });
   }

@@ -136,6 +136,29 @@ def topk_sparse(
     scores: Float32,
 ) -> None: ...
 
+class Denominator:
+    product: Denominator
+    sum: Denominator
+
+class Similarity:
+    def __init__(
+        self, denominator: Denominator, overlap: float, shrinkage: float, minimum: float, min_support: int
+    ) -> None: ...
+
+def similarity(
+    ctx: Context,
+    rows: CSR,
+    columns: CSR,
+    left: Float32,
+    right: Float32,
+    measure: Similarity,
+    k: int,
+    first: int,
+    indptr: NDArray[np.int64],
+    ids: Int32,
+    values: Float32,
+) -> None: ...
+
 class Metric:
     precision: Metric
     recall: Metric

@@ -41,6 +41,8 @@ class Values {
   std::int64_t n_;
 };
 
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
 /// `magnitude` bounds the sum of the absolute values of the terms.
 bool is_close(float got, double expected, double magnitude, double tolerance = 2e-6) {
   return std::abs(static_cast<double>(got) - expected) <= tolerance * magnitude + 1e-30;
@@ -294,7 +296,6 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
   const std::int64_t depth = (d + 63) / 64 * 64, n_queries = simd::kScreenQueries, group = simd::kScreenItems;
   const Values items(n * (d + 1), 25), queries(n_queries * (d + 1), 26), scales(n, 27), biases(n, 28);
   std::fill_n(items.get(), group * (d + 1), 0.0F);  // a group without a direction
-  const auto size = [](std::int64_t bytes) { return static_cast<std::size_t>(bytes); };
   const Scratch<std::uint8_t> tiles(size(n * depth)), row(size(group * depth));
   const Scratch<std::int8_t> packed(size(n_queries * depth));
   std::vector<simd::Extent> extents;
@@ -402,6 +403,43 @@ void test_screen(const MicroKernels& micro, std::int64_t n, std::int64_t d) {
   }
 }
 
+void test_similarity(const MicroKernels& micro, std::int64_t n) {
+  const std::int64_t n_rows = 3 * n + 5;
+  std::vector<std::uint8_t> bits(size(n_rows * simd::kFlagBytes + simd::kFlagBytes));
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    bits[i] = static_cast<std::uint8_t>(philox4x32({static_cast<std::uint32_t>(i)}, {40})[0]);
+  }
+  std::vector<std::int32_t> ids;
+  for (std::int64_t p = 0; p < n; ++p) ids.push_back(static_cast<std::int32_t>(3 * p + 2));
+  const Values weights(n, 41), sums(simd::kFlagColumns, 42), counts(simd::kFlagColumns, 43);
+  std::vector<float> expected = sums.copy(), expected_counts(size(simd::kFlagColumns), 0.0F);
+  for (std::int64_t p = 0; p < n; ++p) {
+    for (std::int64_t j = 0; j < simd::kFlagColumns; ++j) {
+      if ((bits[size(ids[size(p)] * simd::kFlagBytes + j / 8)] >> (j % 8) & 1) == 0) continue;
+      expected[size(j)] += weights[p];
+      expected_counts[size(j)] += 1;
+    }
+  }
+  micro.add_flagged(n, ids.data(), weights.get(), bits.data(), sums.get());
+  expect(sums.copy() == expected, named(micro, "add_flagged", n));
+  micro.count_flagged(n, ids.data(), bits.data(), counts.get());
+  expect(counts.copy() == expected_counts, named(micro, "count_flagged", n));
+}
+
+void test_scans(const MicroKernels& micro, std::int64_t n) {
+  const Values x(n, 44), right(n, 45);
+  if (n > 7) x[7] = NAN;
+  std::vector<std::int32_t> found(size(n)), expected;
+  std::int64_t n_above = 0;
+  for (std::int64_t j = 0; j < n; ++j) {
+    if (x[j] > right[j] * 0.5F + 0.25F) expected.push_back(static_cast<std::int32_t>(j));
+    n_above += x[j] > 0.25F ? 1 : 0;
+  }
+  found.resize(size(micro.find_above(n, x.get(), right.get(), 0.5F, 0.25F, found.data())));
+  expect(found == expected, named(micro, "find_above", n));
+  expect(micro.count_above(n, x.get(), 0.25F) == n_above, named(micro, "count_above", n));
+}
+
 void test_table(const MicroKernels& micro) {
   for (std::int64_t d = 0; d < 140; ++d) test_dot_and_axpy(micro, d);
   for (const std::int64_t depth : {0, 1, 2, 7, 64, 257}) {
@@ -429,6 +467,8 @@ void test_table(const MicroKernels& micro) {
     if (micro.screen_int8 == nullptr || d == 0) continue;
     for (const std::int64_t n : {32, 64, 160}) test_screen(micro, n, d);
   }
+  for (const std::int64_t n : {0, 1, 15, 16, 17, 31, 33, 300, 5000}) test_similarity(micro, n);
+  for (const std::int64_t n : {0, 64, 128, 1024}) test_scans(micro, n);
   for (const std::int64_t columns : {1, 15, 16, 17, 64, 100}) {
     for (const std::int64_t n : {0, 1, 13, 40}) test_gather(micro, n, columns);
   }

@@ -88,12 +88,12 @@ def nearest(
         measure.min_support,
     )
     given, right = backend.csr(columns), backend.asarray(measure.right)
-    offsets, ids, values = [np.zeros(1, np.int64)], [], []
+    parts = []
     n_block = max(1, _BLOCK_SLOTS // k)
-    for start in range(0, rows.n_rows, n_block):
+    for start in range(0, max(1, rows.n_rows), n_block):
         block = rows.take_rows(slice(start, start + n_block))
-        found_ids, found = backend.empty((block.n_rows, k), np.int32), backend.empty((block.n_rows, k))
-        sizes = backend.empty((block.n_rows,), np.int32)
+        indptr = backend.empty((block.n_rows + 1,), np.int64)
+        ids, values = backend.empty((block.n_rows * k,), np.int32), backend.empty((block.n_rows * k,))
         kernels.similarity(
             backend.context,
             backend.csr(block),
@@ -101,23 +101,27 @@ def nearest(
             backend.asarray(measure.left[start : start + n_block]),
             right,
             spec,
+            k,
             -1 if first < 0 else first + start,
-            found_ids,
-            found,
-            sizes,
+            indptr,
+            ids,
+            values,
         )
-        counts = backend.to_numpy(sizes).astype(np.int64)
-        is_filled = np.arange(k) < counts[:, np.newaxis]
-        ids.append(backend.to_numpy(found_ids)[is_filled])
-        values.append(backend.to_numpy(found)[is_filled])
-        offsets.append(offsets[-1][-1] + np.cumsum(counts))
-    empty = np.zeros(0)
-    return CSR(
-        np.concatenate(offsets),
-        np.concatenate([empty.astype(np.int32), *ids]),
-        np.concatenate([empty.astype(np.float32), *values]),
-        (rows.n_rows, columns.n_cols),
-    )
+        parts.append((backend.to_numpy(indptr), backend.to_numpy(ids), backend.to_numpy(values)))
+    return _joined(parts, (rows.n_rows, columns.n_cols))
+
+
+def _joined(parts: list[tuple[Int64Array, Int32Array, Float32Array]], shape: tuple[int, int]) -> CSR:
+    """Rows of neighbours as one matrix, in as much memory as they need."""
+    counts = [int(indptr[-1]) for indptr, _, _ in parts]
+    starts = np.cumsum([0, *counts])
+    offsets = [part[0][1:] + start for part, start in zip(parts, starts[:-1], strict=True)]
+    indptr = np.concatenate([np.zeros(1, np.int64), *offsets])
+    if len(parts) == 1 and 8 * counts[0] >= 7 * parts[0][1].size:
+        return CSR(indptr, parts[0][1][: counts[0]], parts[0][2][: counts[0]], shape)
+    ids = np.concatenate([part[1][:count] for part, count in zip(parts, counts, strict=True)])
+    values = np.concatenate([part[2][:count] for part, count in zip(parts, counts, strict=True)])
+    return CSR(indptr, ids, values, shape)
 
 
 def _largest(values: Float32Array) -> float:
