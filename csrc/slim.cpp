@@ -198,23 +198,24 @@ class ColumnSolver {
     return move;
   }
 
-  /// Sweeps over the members, and between such sweeps over those with a weight; returns whether it converged.
+  /// Sweeps over the members, and between such sweeps over those that the one before has moved; returns whether it
+  /// converged.
   bool minimize() {
     const SlimObjective& objective = problem_.objective;
     while (sweeps_ < objective.iterations) {
       double most = 0;
-      active_.clear();
+      restless_.clear();
       for (std::size_t i = 0; i < members_.size(); ++i) {
         if (i + kFetchedAhead < members_.size()) prefetch(members_[i + kFetchedAhead].users);
-        most = std::max(most, update(members_[i]));
-        if (members_[i].weight != 0) active_.push_back(static_cast<Id>(i));
+        const double move = update(members_[i]);
+        most = std::max(most, move);
+        if (move > objective.tolerance) restless_.push_back(static_cast<Id>(i));
       }
       ++sweeps_;
       if (most <= objective.tolerance) return true;
-      for (most = std::numeric_limits<double>::infinity(); most > objective.tolerance && sweeps_ < objective.iterations;
-           ++sweeps_) {
-        most = 0;
-        for (const Id i : active_) most = std::max(most, update(members_[static_cast<std::size_t>(i)]));
+      for (; !restless_.empty() && sweeps_ < objective.iterations; ++sweeps_) {
+        std::erase_if(restless_,
+                      [&](Id i) { return !(update(members_[static_cast<std::size_t>(i)]) > objective.tolerance); });
       }
     }
     return false;
@@ -225,7 +226,7 @@ class ColumnSolver {
   Scratch<double> gradient_;  // zero between uses
   Scratch<std::uint8_t> is_member_;
   std::vector<Coordinate> members_;
-  std::vector<Id> reached_, active_, users_;
+  std::vector<Id> reached_, restless_, users_;
   std::vector<std::pair<Id, float>> late_;
   Offset sweeps_ = 0;
 };
