@@ -86,9 +86,7 @@ def test_warm_starts_lead_along_a_path(matrix, non_negative):
         assert_allclose(dense(warm), dense(cold), atol=1e-5)
     warm.set_params(iterations=1, tolerance=1e-5).fit(matrix)
     assert warm.n_unconverged_ == 0
-    with pytest.warns(
-        ConvergenceWarning, match=r"weights of \d+ of 30 items have not settled after 1 sweeps"
-    ):
+    with pytest.warns(ConvergenceWarning, match=r"weights of \d+ of 30 items have not settled after 1 sweeps"):
         clone(warm).fit(matrix)
 
 
