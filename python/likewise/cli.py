@@ -41,7 +41,7 @@ _FAILED, _DEFECT, _INTERRUPTED = 2, 1, 130
 _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _PARQUET = (".parquet", ".pq")
 
-_MODELS = {"als": "ImplicitALS", "popularity": "Popularity"}
+_MODELS = {"als": "ImplicitALS", "popularity": "Popularity", "slim": "SLIM"}
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
@@ -51,7 +51,12 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("alpha", {"type": float}, "confidence that a unit of value adds (als)"),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
-    ("iterations", {"type": int}, "sweeps over users and items (als)"),
+    ("l1_regularization", {"type": float}, "penalty of the sum of an item's weights (slim)"),
+    ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
+    ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
+    ("k", {"type": int}, "weights of an item that are kept (slim; default: all)"),
+    ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
+    ("iterations", {"type": int}, "sweeps over users and items (als), most sweeps over an item's weights (slim)"),
     ("solver", {"choices": ("auto", "cholesky", "cg", "ials++")}, "how a vector is solved for (als)"),
     ("cg_steps", {"type": int}, "most steps that solver cg takes for a vector (als)"),
     ("cg_tol", {"type": float}, "share of its residual at which solver cg is done with a vector (als)"),
@@ -64,8 +69,8 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
     ("random_state", {"type": int}, "seed of the starting values (als; default 0)"),
-    ("device", {}, "cpu, cuda or cuda:N (als)"),
-    ("n_jobs", {"type": int}, "threads (als; default: every CPU at hand)"),
+    ("device", {}, "cpu, cuda or cuda:N (als, slim)"),
+    ("n_jobs", {"type": int}, "threads (als, slim; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),
 )
 
