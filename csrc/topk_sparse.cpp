@@ -21,6 +21,7 @@ constexpr Offset kFewColumns = Offset{1} << 13;     // for few products: fresh m
 constexpr Offset kTaskProducts = Offset{1} << 16;   // outweigh the start of a task
 constexpr Offset kSplitProducts = Offset{1} << 18;  // of one query that outweigh the start of threads
 constexpr Offset kRangesEach = 2;                   // ranges of columns a thread, for balance
+constexpr std::size_t kAhead = 2;                   // rows that are asked for ahead
 constexpr Offset kLineEntries = 16;                 // ids, or values, of a cache line
 constexpr Offset kPrefetched = 512;                 // entries of a row, after which the hardware has seen enough of it
 
@@ -61,6 +62,19 @@ struct Search {
     return n;
   }
 };
+
+/// Adds value * values[e] to sums[ids[e]] for each of n entries, and appends the ids whose sums were untouched; returns
+/// how many of those there are now. Not inlined, for in the midst of all the rest its loop would not find registers.
+[[gnu::noinline]] Offset add_row(const Id* ids, const float* values, Offset n, double value, double* sums, Id* touched,
+                                 Offset n_touched) {
+  for (Offset e = 0; e < n; ++e) {
+    double& sum = sums[ids[e]];
+    touched[n_touched] = ids[e];  // stays only if it is new: a branch would be mispredicted every other time
+    n_touched += static_cast<Offset>(is_untouched(sum));
+    sum += value * static_cast<double>(values[e]) + 0.0;
+  }
+  return n_touched;
+}
 
 /// Ranks queries with the scratch of one thread: a float64 sum for each column of a tile, and a list of those touched.
 class Ranker {
@@ -108,22 +122,16 @@ class Ranker {
     const CsrView<const float>& weights = search_.weights;
     const std::span<const Id> items = search_.queries.row_indices(query);
     const std::span<const float> values = search_.queries.row_values(query);
-    double* sums = sums_.get();
+    double* sums = sums_.get() - first;
     Id* touched = touched_.get();
     Offset n_touched = 0;
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (i + 1 < items.size()) prefetch_row(next_[i + 1], weights.indptr[items[i + 1] + 1]);
+      if (i + kAhead < items.size()) prefetch_row(next_[i + kAhead], weights.indptr[items[i + kAhead] + 1]);
       const Offset end = weights.indptr[items[i] + 1];
       const bool whole = next_[i] == end || weights.indices[end - 1] < last;
       const Offset stop = whole ? end : find_column(next_[i], end, last);
-      const auto value = static_cast<double>(values[i]);
-      for (Offset at = next_[i]; at < stop; ++at) {
-        const Id column = weights.indices[at];
-        double& sum = sums[column - first];
-        touched[n_touched] = column;  // stays only if it is new: a branch would be mispredicted every other time
-        n_touched += static_cast<Offset>(is_untouched(sum));
-        sum += value * static_cast<double>(weights.values[at]) + 0.0;
-      }
+      n_touched = add_row(weights.indices + next_[i], weights.values + next_[i], stop - next_[i],
+                          static_cast<double>(values[i]), sums, touched, n_touched);
       next_[i] = stop;
     }
     return n_touched;

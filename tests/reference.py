@@ -93,6 +93,18 @@ def sparse_scores(queries: CSR, weights: CSR) -> npt.NDArray[np.float32]:
         return np.where(touched, sums.astype(np.float32), np.float32(-np.inf))
 
 
+def rating_similarity(measure: str, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
+    """How alike two rows of ratings are, NaN being none, over what both have rated."""
+    common = ~(np.isnan(x) | np.isnan(y))
+    x, y = x[common], y[common]
+    if measure == "msd":
+        return 1 / (1 + ((x - y) ** 2).mean())
+    if measure == "pearson":
+        x, y = x - x.mean(), y - y.mean()
+    lengths = np.sqrt((x**2).sum() * (y**2).sum())
+    return float(x @ y / lengths) if lengths > 1e-9 else 0.0
+
+
 def slim(x: CSR, l1: float, l2: float, non_negative: bool = True) -> npt.NDArray[np.float64]:
     """Column j: the elastic net of column j on the others, by coordinate descent until no weight moves."""
     dense = x.to_scipy().toarray().astype(np.float64)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._config import show_config
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
-    from .models import SLIM, ImplicitALS, Popularity, Recommender, load
+    from .models import SLIM, ImplicitALS, ItemKNN, P3Alpha, Popularity, Recommender, RP3Beta, UserKNN, load
 
 __version__ = "0.1.0"
 
@@ -25,9 +25,13 @@ __all__ = [
     "EvaluationResult",
     "ImplicitALS",
     "Interactions",
+    "ItemKNN",
     "ModelFileError",
+    "P3Alpha",
     "Popularity",
+    "RP3Beta",
     "Recommender",
+    "UserKNN",
     "data",
     "datasets",
     "evaluate",
@@ -44,8 +48,12 @@ _HOME = {
     "EvaluationResult": "evaluation",
     "ImplicitALS": "models",
     "Interactions": "data",
+    "ItemKNN": "models",
+    "P3Alpha": "models",
     "Popularity": "models",
+    "RP3Beta": "models",
     "Recommender": "models",
+    "UserKNN": "models",
     "SLIM": "models",
     "data": "",
     "datasets": "data",

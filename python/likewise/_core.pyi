@@ -159,6 +159,29 @@ def similarity(
     values: Float32,
 ) -> None: ...
 
+class RatingMeasure:
+    cosine: RatingMeasure
+    msd: RatingMeasure
+    pearson: RatingMeasure
+
+class RatingNeighbors:
+    def __init__(self, measure: RatingMeasure, shrinkage: float, min_support: int, k: int) -> None: ...
+
+def knn_ratings(
+    ctx: Context,
+    rows: CSR,
+    columns: CSR,
+    asked: CSR,
+    lists: CSR,
+    neighbors: RatingNeighbors,
+    first: int,
+    estimates: Float32,
+    n_used: Int32,
+) -> None: ...
+def nearest_by_ratings(
+    ctx: Context, rows: CSR, columns: CSR, neighbors: RatingNeighbors, first: int, ids: Int32, scores: Float32
+) -> None: ...
+
 class Metric:
     precision: Metric
     recall: Metric

@@ -41,20 +41,31 @@ _FAILED, _DEFECT, _INTERRUPTED = 2, 1, 130
 _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _PARQUET = (".parquet", ".pq")
 
-_MODELS = {"als": "ImplicitALS", "popularity": "Popularity", "slim": "SLIM"}
+_MODELS = {
+    "als": "ImplicitALS",
+    "item-knn": "ItemKNN",
+    "p3alpha": "P3Alpha",
+    "popularity": "Popularity",
+    "rp3beta": "RP3Beta",
+    "slim": "SLIM",
+    "user-knn": "UserKNN",
+}
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("factors", {"type": int}, "length of the vectors (als)"),
     ("regularization", {"type": float}, "penalty of long vectors (als)"),
-    ("alpha", {"type": float}, "confidence that a unit of value adds (als)"),
+    (
+        "alpha",
+        {"type": float},
+        "confidence of a unit of value (als), power of chances (walks), of a metric (knn)",
+    ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
     ("l1_regularization", {"type": float}, "penalty of the sum of an item's weights (slim)"),
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
     ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
-    ("k", {"type": int}, "weights of an item that are kept (slim; default: all)"),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
     ("iterations", {"type": int}, "sweeps over users and items (als), most sweeps over an item's weights (slim)"),
     ("solver", {"choices": ("auto", "cholesky", "cg", "ials++")}, "how a vector is solved for (als)"),
@@ -69,8 +80,17 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
     ("random_state", {"type": int}, "seed of the starting values (als; default 0)"),
-    ("device", {}, "cpu, cuda or cuda:N (als, slim)"),
-    ("n_jobs", {"type": int}, "threads (als, slim; default: every CPU at hand)"),
+    ("k", {"type": int}, "neighbours that a row keeps (knn, walks), weights that an item keeps (slim; default: all)"),
+    ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),
+    ("shrinkage", {"type": float}, "added to the denominator of a similarity (knn)"),
+    ("weighting", {"choices": ("tfidf", "bm25")}, "how values are weighted before they are compared (knn)"),
+    ("beta", {"type": float}, "power of the popularity (rp3beta), weight of metric tversky (knn)"),
+    ("min_support", {"type": int}, "entries that two rows have in common at least (knn)"),
+    ("bm25_k1", {"type": float}, "how late a value saturates under weighting bm25 (knn)"),
+    ("bm25_b", {"type": float}, "how much long rows lose under weighting bm25 (knn)"),
+    ("half_life", {"type": float}, "age at which an interaction counts half, in days or units of the times (knn)"),
+    ("device", {}, "cpu, cuda or cuda:N (all but popularity)"),
+    ("n_jobs", {"type": int}, "threads (all but popularity; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),
 )
 

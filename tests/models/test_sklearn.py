@@ -27,6 +27,12 @@ CHECKED = [
     lw.ImplicitALS(factors=20, iterations=3, solver="ials++", block_size=16),
     lw.Popularity(),
     lw.Popularity(count="values"),
+    lw.ItemKNN(k=5),
+    lw.ItemKNN(k=5, metric="pearson", weighting="bm25", n_jobs=2),
+    lw.UserKNN(k=5, weighting="tfidf"),
+    lw.UserKNN(k=5, metric="tversky"),
+    lw.P3Alpha(k=5),
+    lw.RP3Beta(k=5),
     lw.SLIM(),
 ]
 

@@ -2,7 +2,9 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
 from .slim import SLIM
+from .walks import P3Alpha, RP3Beta
 
-__all__ = ["SLIM", "ImplicitALS", "Popularity", "Recommender", "load"]
+__all__ = ["SLIM", "ImplicitALS", "ItemKNN", "P3Alpha", "Popularity", "RP3Beta", "Recommender", "UserKNN", "load"]

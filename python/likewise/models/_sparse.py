@@ -19,7 +19,7 @@ from likewise.retrieval import MAX_K, top_k_sparse
 from ._results import Explanation, SimilarItems
 from .base import Recommender, is_single
 
-__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "nearest"]
+__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", "nearest", "without_zeros"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -124,6 +124,23 @@ def _joined(parts: list[tuple[Int64Array, Int32Array, Float32Array]], shape: tup
     return CSR(indptr, ids, values, shape)
 
 
+def as_numbers(numbers: npt.NDArray[np.float64], subject: str) -> Float32Array:
+    """Return what a `Measure` divides by as float32, or say that it cannot be held."""
+    largest = float(numbers.max(initial=0))
+    if not largest <= float(np.finfo(np.float32).max):
+        raise ValueError(f"{subject}: a denominator of {largest:.3g} is beyond float32; scale the values of X")
+    return numbers.astype(np.float32)
+
+
+def without_zeros(matrix: CSR, values: Float32Array | None = None) -> CSR:
+    """Drop entries that store a zero, or for which `values` does: nobody has such an item."""
+    kept = (matrix.values if values is None else values) != 0
+    if kept.all():
+        return matrix
+    indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return CSR(indptr, matrix.indices[kept], matrix.values[kept], matrix.shape)
+
+
 def _largest(values: Float32Array) -> float:
     return max(float(values.max(initial=0)), -float(values.min(initial=0)))
 
@@ -157,25 +174,26 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
 
     def _set_interactions(self, data: Interactions) -> None:
         super()._set_interactions(data)
-        self.__dict__.pop("_prepared", None)
+        # What using the model prepares; in a box of its own, as scikit-learn wants no attributes of a use.
+        self._kept: dict[str, tuple[Any, ...]] = {}
 
     def _prepared_weights(self) -> Any:
         """The weights as the kernel takes them: looking at each of their entries takes longer than ranking a user."""
         weights, backend = self._weights(), self._backend()
-        prepared = self.__dict__.get("_prepared")
+        prepared = self._kept.get("prepared")
         if prepared is None or prepared[0] is not weights or prepared[1] is not backend:
-            prepared = self.__dict__["_prepared"] = (weights, backend, backend.csr(weights))
+            prepared = self._kept["prepared"] = (weights, backend, backend.csr(weights))
         return prepared[2]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_prepared", None)
-        state.pop("_by_item", None)
+        if "_kept" in state:
+            state["_kept"] = {}
         return state
 
     def __copy__(self) -> Any:
         made = type(self).__new__(type(self))
-        made.__dict__ = {name: value for name, value in self.__dict__.items() if name not in ("_prepared", "_by_item")}
+        made.__dict__ = {name: {} if name == "_kept" else value for name, value in self.__dict__.items()}
         return made
 
     def _top_k(
@@ -211,9 +229,9 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
 
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         weights = self._weights()
-        by_item = self.__dict__.get("_by_item")
+        by_item = self._kept.get("by_item")
         if by_item is None or by_item[0] is not weights:
-            by_item = self.__dict__["_by_item"] = (weights, weights.transpose())
+            by_item = self._kept["by_item"] = (weights, weights.transpose())
         distinct, places = np.unique(users, return_inverse=True)
         queries = self._queries(None, distinct).to_scipy().astype(np.float64)[places]
         products = queries.multiply(by_item[1].take_rows(items).to_scipy().astype(np.float64))
