@@ -20,7 +20,7 @@ class Key(NamedTuple):
 
     bench: str
     dataset: str
-    k: int
+    k: int | None
     threads: int
 
 
@@ -77,6 +77,12 @@ _TITLES = {
         "weights are cosines of nearest neighbours, the same for all. GB/s are of weights, 8 bytes a product; scipy "
         "and implicit rank on one thread. Some queries are held against float64.",
     ),
+    "slim": (
+        "SLIM",
+        "Non-negative elastic nets of all items, from a scipy matrix to sparse weights, with the tolerance that "
+        "irspack has by default; alpha and l1_ratio as irspack has them. The loss is what they "
+        "minimize, recomputed in float64 from the weights. Some columns are held against their minimum.",
+    ),
     "evaluate": (
         "Evaluation",
         "Ranking for every user of a test set and the metrics of that, for one model of k factors: NDCG@10 and MAP@10 "
@@ -119,6 +125,11 @@ def _share(row: Row) -> str:
     return "–" if share is None else f"{_percent(share)} of {row['ceiling']}"
 
 
+def _loss(row: Row) -> str:
+    loss = row.get("loss")
+    return "–" if loss is None else f"{loss:.9g}" if row["bench"] == "slim" else _number(loss, 5)
+
+
 def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
     """Columns of a table, without those that are empty for every row."""
     time_column: Column = ("seconds", lambda row: _number(row["seconds"]))
@@ -135,7 +146,8 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         ("queries/s", lambda row: _number(row.get("queries_per_second"))),
         ("recall", lambda row: _number(row.get("recall"), 4)),
         ("seconds to build", lambda row: _number(row.get("build_seconds"))),
-        ("loss", lambda row: _number(row.get("loss"), 5)),
+        ("loss", _loss),
+        ("weights", lambda row: f"{row['n_weights']:,}" if "n_weights" in row else "–"),
         ("epochs", lambda row: _number(row.get("epochs"))),
         ("peak MB", lambda row: _number(row.get("peak_rss_mb"))),
         ("MB × likewise", lambda row: _ratio(row, rows, "peak_rss_mb")),
@@ -216,10 +228,7 @@ def text(rows: Sequence[Row]) -> str:
     """Rows of one run of the runner, for people."""
     if rows[0]["bench"] in _OTHER_TABLES:
         return _OTHER_TABLES[rows[0]["bench"]](rows)
-    tables = [
-        f"{key.bench}: {key.dataset}, k = {key.k}, {key.threads} threads\n{table(group)}"
-        for key, group in latest(rows).items()
-    ]
+    tables = [f"{key.bench}: {_describe(key)}\n{table(group)}" for key, group in latest(rows).items()]
     return "\n\n".join(tables)
 
 
@@ -317,7 +326,8 @@ def markdown(results: Path) -> str:
 
 
 def _describe(key: Key) -> str:
-    return f"{key.dataset}, k = {key.k}, {key.threads} thread{'s' * (key.threads > 1)}"
+    length = "" if key.k is None else f", k = {key.k}"
+    return f"{key.dataset}{length}, {key.threads} thread{'s' * (key.threads > 1)}"
 
 
 def _ceiling_table(rows: Sequence[Row]) -> list[str]:
@@ -382,6 +392,10 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "topk": ("Exact top-k: queries a second", lambda row: _number(row["queries_per_second"])),
     "similarity": ("Nearest neighbours of all items by cosine: seconds", lambda row: _number(row["seconds"])),
     "topk_sparse": ("Top-k of item-item models: queries a second", lambda row: _number(row["queries_per_second"])),
+    "slim": (
+        "SLIM: seconds of a fit and, in brackets, what it minimizes",
+        lambda row: f"{_number(row['seconds'])} ({_loss(row)})",
+    ),
     "evaluate": ("Evaluation: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
 }
 

@@ -232,6 +232,29 @@ def _similarity(args: argparse.Namespace) -> int:
     )
 
 
+def _slim(args: argparse.Namespace) -> int:
+    from bench import bench_slim
+
+    run = harness.now()
+
+    def measure(dataset: str, _: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_slim.run_slim(
+                dataset,
+                args.contestants or list(bench_slim.CONTESTANTS),
+                alpha=alpha,
+                l1_ratio=l1_ratio,
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for alpha, l1_ratio in zip(args.alpha, args.l1_ratio, strict=True)
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from bench import bench_metrics
 
@@ -372,6 +395,15 @@ def _parser() -> argparse.ArgumentParser:
     approximate.add_argument("--ef-construction", type=int, default=128)
     approximate.add_argument("--m", type=int, default=16)
     approximate.add_argument("--threads", type=int, default=2)
+
+    slim = command("slim", _slim, "fits of SLIM with their objective, beside irspack")
+    measured(slim, 5)
+    slim.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
+    slim.add_argument("--alpha", nargs="+", type=float, default=[0.05, 0.005], help="of irspack (default %(default)s)")
+    slim.add_argument("--l1-ratio", nargs="+", type=float, default=[0.01, 1e-6], help="one each (default %(default)s)")
+    slim.add_argument("--threads", type=int, default=2)
+    slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    slim.set_defaults(factors=[0])
 
     topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
     measured(topk_sparse, 5)

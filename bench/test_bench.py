@@ -14,6 +14,7 @@ from bench import (
     bench_approximate,
     bench_metrics,
     bench_similarity,
+    bench_slim,
     bench_topk,
     bench_topk_sparse,
     datasets,
@@ -105,6 +106,15 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
     index = ApproximateIndex(problem.items, library=library, n_jobs=THREADS)
     best = exact.search(problem.queries, problem.k, problem.seen)
     _run(benchmark, bench_approximate.approximate_case(problem, index, 64, 100, best, {}))
+
+
+@pytest.mark.parametrize("contestant", bench_slim.CONTESTANTS)
+def test_slim(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_slim.slim_case(contestant, bench_slim.Problem(DATASET, 0.005, 0.01), THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
 
 
 @pytest.mark.parametrize("contestant", bench_topk_sparse.CONTESTANTS)

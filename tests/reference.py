@@ -105,6 +105,28 @@ def rating_similarity(measure: str, x: npt.NDArray[np.float64], y: npt.NDArray[n
     return float(x @ y / lengths) if lengths > 1e-9 else 0.0
 
 
+def slim(x: CSR, l1: float, l2: float, non_negative: bool = True) -> npt.NDArray[np.float64]:
+    """Column j: the elastic net of column j on the others, by coordinate descent until no weight moves."""
+    dense = x.to_scipy().toarray().astype(np.float64)
+    gram, weights = dense.T @ dense, np.zeros((x.n_cols, x.n_cols))
+    for _ in range(10_000):
+        before = weights.copy()
+        for i in np.flatnonzero(np.diag(gram) + l2):
+            rho = gram[i] - gram[i] @ weights + gram[i, i] * weights[i]
+            shrunk = np.maximum(rho - l1, 0) - (0 if non_negative else np.maximum(-rho - l1, 0))
+            weights[i] = np.where(np.arange(x.n_cols) == i, 0, shrunk / (gram[i, i] + l2))
+        if np.abs(weights - before).max(initial=0) <= 1e-12:
+            break
+    return weights
+
+
+def slim_objective(x: CSR, weights: npt.NDArray[np.floating], l1: float, l2: float) -> npt.NDArray[np.float64]:
+    """What each column of SLIM minimizes."""
+    dense, w = x.to_scipy().toarray().astype(np.float64), weights.astype(np.float64)
+    residual = dense - dense @ w
+    return 0.5 * (residual**2).sum(axis=0) + 0.5 * l2 * (w**2).sum(axis=0) + l1 * np.abs(w).sum(axis=0)
+
+
 def gramian(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """y' y."""
     return y.astype(np.float64).T @ y.astype(np.float64)

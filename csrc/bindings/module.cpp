@@ -12,6 +12,7 @@ void bind_dense(py::module_& m);
 void bind_knn_ratings(py::module_& m);
 void bind_metrics(py::module_& m);
 void bind_similarity(py::module_& m);
+void bind_slim(py::module_& m);
 void bind_topk(py::module_& m);
 void bind_topk_sparse(py::module_& m);
 
@@ -50,6 +51,7 @@ PYBIND11_MODULE(_core, m) {
   bind_knn_ratings(m);
   bind_metrics(m);
   bind_similarity(m);
+  bind_slim(m);
   bind_topk(m);
   bind_topk_sparse(m);
 }

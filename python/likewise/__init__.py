@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from ._config import show_config
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
-    from .models import ImplicitALS, ItemKNN, P3Alpha, Popularity, Recommender, RP3Beta, UserKNN, load
+    from .models import SLIM, ImplicitALS, ItemKNN, P3Alpha, Popularity, Recommender, RP3Beta, UserKNN, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SLIM",
     "BackendUnavailableError",
     "EvaluationResult",
     "ImplicitALS",
@@ -53,6 +54,7 @@ _HOME = {
     "RP3Beta": "models",
     "Recommender": "models",
     "UserKNN": "models",
+    "SLIM": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

@@ -77,6 +77,22 @@ def als_loss(
     objective: AlsObjective,
 ) -> float: ...
 
+class SlimObjective:
+    def __init__(self, l1: float, l2: float, non_negative: bool, iterations: int, tolerance: float) -> None: ...
+
+def slim(
+    ctx: Context,
+    by_user: CSR,
+    by_item: CSR,
+    start: CSR | None,
+    targets: Int32,
+    objective: SlimObjective,
+    ids: Int32,
+    values: Float32,
+    counts: Int32,
+    n_found: Int32,
+) -> int: ...
+
 class Score:
     inner_product: Score
     distance: Score

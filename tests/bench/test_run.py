@@ -32,7 +32,7 @@ def test_als_keeps_a_row_for_each_contestant(results: Path, capsys: pytest.Captu
     assert len({row["run"] for row in rows}) == 1
     assert all(len(row["samples"]) == 5 and row["epochs"] == 6 and 0 < row["loss"] < 1 for row in rows)
     printed = capsys.readouterr().out
-    assert "als_epoch: synth-20k, k = 12, 1 threads" in printed
+    assert "als_epoch: synth-20k, k = 12, 1 thread" in printed
     assert "implicit Cholesky" in printed
 
 

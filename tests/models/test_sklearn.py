@@ -33,6 +33,7 @@ CHECKED = [
     lw.UserKNN(k=5, metric="tversky"),
     lw.P3Alpha(k=5),
     lw.RP3Beta(k=5),
+    lw.SLIM(),
 ]
 
 
