@@ -93,6 +93,15 @@ def sparse_scores(queries: CSR, weights: CSR) -> npt.NDArray[np.float32]:
         return np.where(touched, sums.astype(np.float32), np.float32(-np.inf))
 
 
+def linear_autoencoder(x: npt.NDArray[np.floating], penalties: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The B with zeros on its diagonal that minimizes |X - X B|^2 + sum_ij penalty_i B_ij^2."""
+    x = x.astype(np.float64)
+    inverse = np.linalg.inv(x.T @ x + np.diag(np.broadcast_to(penalties, x.shape[1])))
+    weights = -inverse / inverse.diagonal()
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
 def rating_similarity(measure: str, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
     """How alike two rows of ratings are, NaN being none, over what both have rated."""
     common = ~(np.isnan(x) | np.isnan(y))

@@ -15,11 +15,25 @@ if TYPE_CHECKING:
     from ._config import show_config
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
-    from .models import SLIM, ImplicitALS, ItemKNN, P3Alpha, Popularity, Recommender, RP3Beta, UserKNN, load
+    from .models import (
+        EASE,
+        EDLAE,
+        SLIM,
+        ImplicitALS,
+        ItemKNN,
+        P3Alpha,
+        Popularity,
+        Recommender,
+        RP3Beta,
+        UserKNN,
+        load,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EASE",
+    "EDLAE",
     "SLIM",
     "BackendUnavailableError",
     "EvaluationResult",
@@ -45,6 +59,8 @@ __all__ = [
 
 # Where each public name lives; "" for a submodule of the package itself.
 _HOME = {
+    "EASE": "models",
+    "EDLAE": "models",
     "EvaluationResult": "evaluation",
     "ImplicitALS": "models",
     "Interactions": "data",

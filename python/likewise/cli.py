@@ -43,6 +43,8 @@ _PARQUET = (".parquet", ".pq")
 
 _MODELS = {
     "als": "ImplicitALS",
+    "ease": "EASE",
+    "edlae": "EDLAE",
     "item-knn": "ItemKNN",
     "p3alpha": "P3Alpha",
     "popularity": "Popularity",
@@ -55,7 +57,7 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("factors", {"type": int}, "length of the vectors (als)"),
-    ("regularization", {"type": float}, "penalty of long vectors (als)"),
+    ("regularization", {"type": float}, "penalty of long vectors (als), of squared weights (ease, edlae)"),
     (
         "alpha",
         {"type": float},
@@ -63,6 +65,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
+    ("dropout", {"type": float}, "share of a history that is taken for dropped out (edlae)"),
     ("l1_regularization", {"type": float}, "penalty of the sum of an item's weights (slim)"),
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
     ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
@@ -80,7 +83,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
     ("random_state", {"type": int}, "seed of the starting values (als; default 0)"),
-    ("k", {"type": int}, "neighbours that a row keeps (knn, walks), weights that an item keeps (slim; default: all)"),
+    ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),
     ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),
     ("shrinkage", {"type": float}, "added to the denominator of a similarity (knn)"),
     ("weighting", {"choices": ("tfidf", "bm25")}, "how values are weighted before they are compared (knn)"),
@@ -89,6 +92,14 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("bm25_k1", {"type": float}, "how late a value saturates under weighting bm25 (knn)"),
     ("bm25_b", {"type": float}, "how much long rows lose under weighting bm25 (knn)"),
     ("half_life", {"type": float}, "age at which an interaction counts half, in days or units of the times (knn)"),
+    ("target", {"choices": ("implicit", "rating")}, "whether to rank by what is there, or to predict ratings (knn)"),
+    (
+        "normalization",
+        {"choices": ("mean", "zscore", "baseline")},
+        "what ratings are averaged above, with --target rating (knn)",
+    ),
+    ("min_neighbors", {"type": int}, "neighbours that an estimate of a rating needs (knn)"),
+    ("clip", {"action": argparse.BooleanOptionalAction}, "whether estimates keep to the range of the ratings (knn)"),
     ("device", {}, "cpu, cuda or cuda:N (all but popularity)"),
     ("n_jobs", {"type": int}, "threads (all but popularity; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),

@@ -44,6 +44,9 @@ MODELS = {
     "p3alpha": lw.P3Alpha(k=20, alpha=0.8),
     "rp3beta": lw.RP3Beta(k=20),
     # Of any sign and without l1, so that all items lead to all others.
+    "ease": lw.EASE(regularization=10.0),
+    "ease-pruned": lw.EASE(regularization=10.0, k=19),
+    "edlae": lw.EDLAE(regularization=5.0, dropout=0.2),
     "slim": lw.SLIM(l1_regularization=0.0, l2_regularization=20.0, non_negative=False),
 }
 N_USERS, N_ITEMS = 30, 20
@@ -121,7 +124,7 @@ def _works_on(model, name):
 
 def _is_sparse(model):
     """Whether the model ranks only items that a stored weight leads to."""
-    return isinstance(model, SparseRecommender)
+    return isinstance(model, SparseRecommender) and not (isinstance(model, (lw.EASE, lw.EDLAE)) and model.k is None)
 
 
 def _knows_taste(model):
@@ -486,10 +489,14 @@ def test_attributes_are_those_documented(model, dense):
     sizes = {"n_users": N_USERS, "n_items": N_ITEMS, "factors": getattr(model, "factors", None)}
     for name, kind in documented.items():
         value = getattr(model, name)
-        if kind.startswith("ndarray"):
+        if kind.startswith("ndarray of shape"):
             shape, dtype = re.fullmatch(r"ndarray of shape \((.+?),?\), (\w+)", kind).groups()
             assert value.shape == tuple(sizes[side] for side in shape.split(", ")), name
             assert value.dtype == dtype, name
+        elif kind == "ndarray or CSR of shape (n_items, n_items), float32":
+            assert value.shape == (N_ITEMS, N_ITEMS)
+            assert (value if isinstance(value, np.ndarray) else value.values).dtype == np.float32
+            assert isinstance(value, np.ndarray if model.k is None else CSR)
         elif kind.startswith("CSR of shape"):
             assert type(value) is CSR, name
             (shape,) = re.findall(r"\((.+?)\)", kind)
@@ -1108,6 +1115,9 @@ def _similarities(model, side):
     if _is_sparse(model):
         stored = (model.weights_ if side == "items" else model.neighbors_).to_scipy().toarray()
         return stored, stored != 0
+    if isinstance(model, ItemItemRecommender):  # of dense weights
+        known = np.arange(N_ITEMS) != EMPTY_ITEM
+        return model.weights_, known & known[:, np.newaxis] & ~np.eye(N_ITEMS, dtype=bool)
     vectors = getattr(model, f"{side[:-1]}_factors_").astype(np.float64)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.maximum(lengths, 1e-300)
@@ -1419,7 +1429,7 @@ def test_an_index_over_a_small_catalogue_changes_nothing(model, dense, kind, tmp
     pytest.importorskip("usearch", reason="usearch is not installed")
     model.fit(_interactions(kind, dense))
     before = copy.copy(model)
-    if not _knows_taste(model) or _is_sparse(model):
+    if not _knows_taste(model) or isinstance(model, SparseRecommender):
         with pytest.raises(NotImplementedError, match=f"^{type(model).__name__}: needs no index"):
             model.build_index()
         assert not hasattr(model, "index_")

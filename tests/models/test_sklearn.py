@@ -34,6 +34,8 @@ CHECKED = [
     lw.P3Alpha(k=5),
     lw.RP3Beta(k=5),
     lw.SLIM(),
+    lw.EASE(),
+    lw.EDLAE(k=3),
 ]
 
 

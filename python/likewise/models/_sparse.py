@@ -340,7 +340,7 @@ class ItemItemRecommender(SparseRecommender):
 
     def build_index(self, **options: Any) -> NoReturn:
         """Refuse: sparse weights are ranked without vectors."""
-        raise NotImplementedError(f"{type(self).__name__}: needs no index, it ranks by sparse weights")
+        raise NotImplementedError(f"{type(self).__name__}: needs no index, it ranks by weights between items")
 
     def explain(self, user: Any, item: Any, k: int = 10) -> Explanation:
         """Say which of a user's items gave an item its score.

@@ -1,0 +1,13 @@
+#include "../linear.hpp"
+#include "arrays.hpp"
+
+namespace likewise::bindings {
+
+void bind_linear(py::module_& m) {
+  using Release = py::call_guard<py::gil_scoped_release>;
+  m.def("sparse_gramian", &cpu::sparse_gramian, arg("ctx"), arg("by_row"), arg("by_column"), arg("out"), Release());
+  m.def("invert_spd", &cpu::invert_spd, arg("ctx"), arg("a"), Release());
+  m.def("multiply_sparse", &cpu::multiply_sparse, arg("ctx"), arg("x"), arg("b"), arg("out"), Release());
+}
+
+}  // namespace likewise::bindings

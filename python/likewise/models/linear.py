@@ -1,0 +1,388 @@
+"""Linear autoencoders in closed form: every item predicted from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from likewise._validation import check_float, check_int
+from likewise.data import CSR, Interactions
+from likewise.retrieval import MAX_K, top_k_scores
+
+from ._results import Explanation, SimilarItems
+from ._sparse import ItemItemRecommender
+from .base import is_single
+
+__all__ = ["EASE", "EDLAE"]
+
+Float32Array = npt.NDArray[np.float32]
+Int32Array = npt.NDArray[np.int32]
+Int64Array = npt.NDArray[np.int64]
+
+# Users whose scores are there at a time, where single ones of them are asked for.
+_BLOCK_USERS = 1024
+# Sums of products of float32 stay exact for whole numbers up to here, and far from its end.
+_LARGEST_SUM = 1e30
+
+
+class _Autoencoder(ItemItemRecommender):
+    """B = I - P diag(1 / diag P), where P is the inverse of X'X plus a diagonal."""
+
+    regularization: float
+    k: int | None
+    weights_: Any
+
+    def _penalties(self, squares: Float32Array) -> npt.NDArray[np.float64]:
+        """What is added to the diagonal of X'X, which holds `squares`."""
+        return np.full(squares.size, float(self.regularization))
+
+    def _check_parameters(self) -> None:
+        name = type(self).__name__
+        check_float(name, "regularization", self.regularization, minimum=0, maximum=1e30, exclusive=True)
+        if self.k is not None:
+            check_int(name, "k", self.k, minimum=1, maximum=MAX_K)
+
+    # ------------------------------------------------------------------ fitting
+
+    def _fit(self, data: Interactions, previous: Interactions | None) -> None:
+        name, backend, n_items = type(self).__name__, self._backend(), data.n_items
+        largest = float(np.abs(data.by_user.values).max(initial=0))
+        if largest**2 * data.n_users > _LARGEST_SUM:
+            raise ValueError(f"{name}: values up to {largest:.3g} leave float32 in X'X; scale the values of X")
+        matrix = backend.empty((n_items, n_items))
+        kernels = backend.kernels
+        kernels.sparse_gramian(backend.context, backend.csr(data.by_user), backend.csr(data.by_item), matrix)
+        diagonal = np.einsum("ii->i", matrix)  # a view
+        self._known = diagonal > 0
+        diagonal += self._penalties(diagonal.copy()).astype(np.float32)
+        try:
+            kernels.invert_spd(backend.context, matrix)
+        except ValueError as error:
+            raise ValueError(
+                f"{name}: X'X with a regularization of {self.regularization:g} is singular in float32; raise it"
+            ) from error
+        matrix *= -1 / diagonal.astype(np.float32)
+        diagonal[:] = 0
+        self.weights_ = matrix if self.k is None else self._pruned(matrix, int(self.k))
+
+    def _pruned(self, matrix: Float32Array, k: int) -> CSR:
+        """The k weights of greatest magnitude of each item, what is 0 left out."""
+        n_items = len(matrix)
+        ids, _ = top_k_scores(self._backend(), lambda rows: np.abs(matrix[rows]), n_items, n_items, min(k, n_items))
+        ids.sort(axis=1)
+        rows = np.broadcast_to(np.arange(n_items)[:, np.newaxis], ids.shape)
+        values = matrix[rows, ids]
+        kept = values != 0
+        offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64)
+        return CSR(offsets, ids[kept], values[kept], (n_items, n_items))
+
+    def _set_interactions(self, data: Interactions) -> None:
+        super()._set_interactions(data)
+        squares = np.bincount(data.by_user.indices, data.by_user.values.astype(np.float64) ** 2, data.n_items)
+        self._known = squares > 0
+
+    # ------------------------------------------------------------------ dense weights
+
+    @property
+    def _is_dense(self) -> bool:
+        return isinstance(self.weights_, np.ndarray)
+
+    def _dense_scores(self, histories: CSR) -> Float32Array:
+        backend = self._backend()
+        out: Float32Array = backend.empty((histories.n_rows, self.n_items_))
+        backend.kernels.multiply_sparse(backend.context, backend.csr(histories), self.weights_, out)
+        return out
+
+    def _says_something(self, histories: CSR) -> npt.NDArray[np.bool_]:
+        """Which histories hold an item that somebody had in the fit: of the others nothing is known."""
+        known = self._known[histories.indices] & (histories.values != 0)
+        return np.bincount(histories.row_numbers(), known, histories.n_rows) > 0
+
+    def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
+        if not self._is_dense:
+            return super()._scores(histories, rows)
+        scores = self._dense_scores(self._queries(histories, rows))
+        scores[:, ~self._known] = -np.inf
+        return scores
+
+    def _top_k(
+        self,
+        histories: CSR | None,
+        rows: Int64Array,
+        k: int,
+        exclude: CSR | None,
+        allow: Int64Array | None,
+        deny: Int64Array | None,
+        subject: str,
+        *,
+        exactly: bool = True,
+    ) -> tuple[Int32Array, Float32Array]:
+        if not self._is_dense:
+            return super()._top_k(histories, rows, k, exclude, allow, deny, subject, exactly=exactly)
+        queries = self._queries(histories, rows)
+        if allow is None and not self._known.all():
+            blank = np.flatnonzero(~self._known)
+            deny = blank if deny is None else np.concatenate([blank, deny])
+        ids, scores = top_k_scores(
+            self._backend(),
+            lambda block: self._dense_scores(queries.take_rows(block)),
+            rows.size,
+            self.n_items_,
+            k,
+            exclude,
+            deny,
+            allow,
+            subject=subject,
+        )
+        nothing = ~self._says_something(queries)
+        ids[nothing], scores[nothing] = -1, -np.inf
+        return ids, scores
+
+    def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
+        if not self._is_dense:
+            return super()._pair_scores(users, items)
+        distinct, places = np.unique(users, return_inverse=True)
+        out = np.empty(users.size, dtype=np.float32)
+        order = np.lexsort((places,))
+        starts = np.searchsorted(places[order], np.arange(0, distinct.size + _BLOCK_USERS, _BLOCK_USERS))
+        for block, start in enumerate(range(0, distinct.size, _BLOCK_USERS)):
+            scores = self._dense_scores(self._queries(None, distinct[start : start + _BLOCK_USERS]))
+            pairs = order[starts[block] : starts[block + 1]]
+            out[pairs] = scores[places[pairs] - start, items[pairs]]
+        return out
+
+    def transform(self, X: Any) -> Any:
+        """Scores of all items for new rows: `X` times the weights.
+
+        Parameters
+        ----------
+        X : Interactions or matrix of shape (n, n_items)
+            Histories, of users whom the model need not know.
+
+        Returns
+        -------
+        ndarray or csr_array of shape (n, n_items), float32
+            Dense as the weights are, or sparse where `k` has pruned them. Of seen items too.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        """
+        if not hasattr(self, "weights_") or not self._is_dense:
+            return super().transform(X)
+        return self._dense_scores(self._histories(X, type(self).__name__).by_user)
+
+    def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
+        """Items with the greatest weights in the rows of `items`: what a history of that item alone gets.
+
+        Parameters
+        ----------
+        items : id or array-like of ids
+        k : int, default=10
+
+        Returns
+        -------
+        SimilarItems
+            ``items`` and ``scores`` (weights, which may be negative) of shape (n, k), or (k,) for one id.
+        """
+        self._check_is_fitted()
+        if not self._is_dense:
+            return super().similar_items(items, k)
+        k = check_int("similar_items", "k", k, minimum=1, maximum=MAX_K)
+        rows = self.interactions_.item_index(items, "similar_items")
+        itself = CSR(
+            np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, self.n_items_)
+        )
+        ids, scores = top_k_scores(
+            self._backend(),
+            lambda block: self.weights_[rows[block]],
+            rows.size,
+            self.n_items_,
+            k,
+            itself,
+            np.flatnonzero(~self._known),
+            subject="similar_items",
+        )
+        nothing = ~self._known[rows]
+        ids[nothing], scores[nothing] = -1, -np.inf
+        labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
+        if is_single(items):
+            return SimilarItems(queries[0], labels[0], scores[0])
+        return SimilarItems(queries, labels, scores)
+
+    def explain(self, user: Any, item: Any, k: int = 10) -> Explanation:
+        """Say which of a user's items gave an item its score.
+
+        Parameters
+        ----------
+        user, item : id
+        k : int, default=10
+            Items of the history at most.
+
+        Returns
+        -------
+        Explanation
+            The items of the history, by what they add, which may be negative; score 0 and nothing else without a
+            history.
+
+        Raises
+        ------
+        KeyError, IndexError
+            If the user or the item is unknown.
+        ValueError
+            If there is more than one of either, or `k` is below 1.
+        """
+        self._check_is_fitted()
+        if not self._is_dense:
+            return super().explain(user, item, k)
+        k = check_int("explain", "k", k, minimum=1)
+        users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
+        if users.size != 1 or items.size != 1:
+            raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
+        ids, values = self._queries(None, users).row(0)
+        contributions = values.astype(np.float64) * self.weights_[ids, items[0]].astype(np.float64)
+        best = np.lexsort((ids, -contributions))[:k]
+        return Explanation(float(contributions.sum()), self.interactions_.item_labels(ids[best]), contributions[best])
+
+    # ------------------------------------------------------------------ files
+
+    def _state(self) -> dict[str, npt.NDArray[Any]]:
+        return {"weights": self.weights_} if self._is_dense else super()._state()
+
+    def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        if "weights" in arrays:
+            self.weights_ = self._checked(arrays["weights"], (self.n_items_, self.n_items_))
+        else:
+            super()._set_state(arrays)
+
+
+class EASE(_Autoencoder):
+    r"""Predict every item from all others, by the linear model with the least squared error and no weight to itself.
+
+    Minimizes :math:`|X - X B|^2 + \lambda |B|^2` over the B with a diagonal of zeros [1]_. With
+    :math:`P = (X^T X + \lambda I)^{-1}` its minimum is :math:`B_{ij} = -P_{ij} / P_{jj}`. The score of item j is
+    :math:`\sum_i x_{ui} B_{ij}` over the items i of a history; weights may be negative.
+
+    Parameters
+    ----------
+    regularization : float, default=500.0
+        The penalty :math:`\lambda`, above 0: some tens for small data, up to some thousands for large.
+    k : int, default=None
+        Weights that an item keeps, those of greatest magnitude; None keeps all, n_items² of them. Fitting takes that
+        much memory in either case, ranking and files do not.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    n_jobs : int, default=None
+        Threads; None is every CPU at hand.
+
+    Attributes
+    ----------
+    weights_ : ndarray or CSR of shape (n_items, n_items), float32
+        The matrix B: dense, or a `CSR` with `k`.
+    interactions_ : Interactions
+        What the model was fitted on.
+    n_users_, n_items_, n_features_in_ : int
+        Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
+        Names of the columns of a data frame of users x items, where `fit` was given one.
+
+    References
+    ----------
+    .. [1] H. Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019, doi:10.1145/3308558.3313710
+
+    Examples
+    --------
+    >>> import numpy as np, likewise as lw
+    >>> model = lw.EASE(regularization=1.0).fit(np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]]))
+    >>> model.weights_.round(3)
+    array([[0.   , 0.625, 0.143],
+           [0.625, 0.   , 0.143],
+           [0.125, 0.125, 0.   ]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        regularization: float = 500.0,
+        k: int | None = None,
+        *,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.regularization = regularization
+        self.k = k
+        self.device = device
+        self.n_jobs = n_jobs
+
+
+class EDLAE(_Autoencoder):
+    r"""Predict every item from all others, some of which have been dropped out.
+
+    As `EASE`, with a penalty for each item that grows with how often it occurs:
+    :math:`P = (X^T X + \mathrm{diag}(\lambda + \frac{p}{1 - p} (X^T X)_{ii}))^{-1}`. That is the mean over all ways to
+    drop an entry of the input with probability p, with all the emphasis on what was dropped [1]_.
+
+    Parameters
+    ----------
+    regularization : float, default=500.0
+        The penalty :math:`\lambda`, above 0.
+    dropout : float, default=0.3
+        The probability p, 0 to 1, 1 left out; with 0 it is `EASE`.
+    k : int, default=None
+        Weights that an item keeps, those of greatest magnitude; None keeps all.
+    device : str, default="cpu"
+        ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    n_jobs : int, default=None
+        Threads; None is every CPU at hand.
+
+    Attributes
+    ----------
+    weights_ : ndarray or CSR of shape (n_items, n_items), float32
+        The matrix B: dense, or a `CSR` with `k`.
+    interactions_ : Interactions
+        What the model was fitted on.
+    n_users_, n_items_, n_features_in_ : int
+        Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
+        Names of the columns of a data frame of users x items, where `fit` was given one.
+
+    References
+    ----------
+    .. [1] H. Steck, Autoencoders that don't overfit towards the identity, NeurIPS 2020,
+       https://proceedings.neurips.cc/paper/2020/hash/e33d974aae13e4d877477d51d8bafdc4-Abstract.html
+
+    Examples
+    --------
+    >>> import numpy as np, likewise as lw
+    >>> model = lw.EDLAE(regularization=1.0, dropout=0.5).fit(np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]]))
+    >>> model.recommend(0, k=1).items
+    array([2])
+    """
+
+    dropout: float
+
+    def __init__(
+        self,
+        regularization: float = 500.0,
+        dropout: float = 0.3,
+        k: int | None = None,
+        *,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.regularization = regularization
+        self.dropout = dropout
+        self.k = k
+        self.device = device
+        self.n_jobs = n_jobs
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_float("EDLAE", "dropout", self.dropout, minimum=0)
+        check_float("EDLAE", "dropout", self.dropout, maximum=1, exclusive=True)
+
+    def _penalties(self, squares: Float32Array) -> npt.NDArray[np.float64]:
+        return super()._penalties(squares) + self.dropout / (1 - self.dropout) * squares.astype(np.float64)

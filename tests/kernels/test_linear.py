@@ -1,0 +1,154 @@
+"""sparse_gramian, invert_spd and multiply_sparse against NumPy, and the promises of the header."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from numpy.testing import assert_allclose, assert_array_equal
+
+import reference
+from likewise import _core
+from likewise._backend import Backend
+from likewise.data import CSR
+
+SIDES = [1, 2, 7, 8, 31, 32, 33, 100, 127, 128, 129, 160, 257, 300]
+
+
+def sparse_gramian(backend, x):
+    out = backend.empty((x.n_cols, x.n_cols))
+    backend.kernels.sparse_gramian(backend.context, backend.csr(x), backend.csr(x.transpose()), out)
+    return backend.to_numpy(out)
+
+
+def invert_spd(backend, a):
+    out = backend.empty(a.shape)
+    out[...] = backend.asarray(a)
+    backend.kernels.invert_spd(backend.context, out)
+    return backend.to_numpy(out)
+
+
+def multiply_sparse(backend, x, b):
+    out = backend.empty((x.n_rows, b.shape[1]))
+    backend.kernels.multiply_sparse(backend.context, backend.csr(x), backend.asarray(b), out)
+    return backend.to_numpy(out)
+
+
+def positive_definite(rng, n, ridge=1.0):
+    x = rng.standard_normal((n + 5, n))
+    return (x.T @ x + ridge * np.eye(n)).astype(np.float32)
+
+
+# ---- sparse_gramian ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (1, 1), (1, 9), (9, 1), (40, 70), (30, 200)], ids=str)
+def test_sparse_gramian_matches_reference_exactly(backend, rng, shape):
+    x = reference.random_csr(rng, shape, 0.3)
+    assert_array_equal(sparse_gramian(backend, x), reference.gramian(x.to_scipy().toarray()))
+
+
+def test_sparse_gramian_of_zeros_and_negative_values(backend):
+    x = CSR.from_arrays([0, 3, 5, 5], [0, 1, 3, 1, 2], [2.0, 0.0, -3.0, -1.0, 0.5], (3, 4))
+    assert_array_equal(sparse_gramian(backend, x), reference.gramian(x.to_scipy().toarray()))
+
+
+@given(seed=st.integers(0, 2**32), rows=st.integers(0, 40), columns=st.integers(1, 90), density=st.floats(0, 0.5))
+def test_sparse_gramian_of_any_matrix(seed, rows, columns, density):
+    x = reference.random_csr(np.random.default_rng(seed), (rows, columns), density)
+    for simd in _core.available_simd():
+        assert_array_equal(sparse_gramian(Backend(2, simd), x), reference.gramian(x.to_scipy().toarray()))
+
+
+# ---- invert_spd ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", SIDES)
+def test_invert_spd_matches_reference(backend, rng, n):
+    a = positive_definite(rng, n)
+    inverse, expected = invert_spd(backend, a), np.linalg.inv(a.astype(np.float64))
+    assert_array_equal(inverse, inverse.T)
+    error = np.abs(inverse - expected).max() / np.abs(expected).max()
+    assert error < 2e-6 * np.linalg.cond(a.astype(np.float64))
+
+
+def test_invert_spd_reads_the_upper_triangle_alone(backend, rng):
+    a = positive_definite(rng, 150)
+    spoilt = np.triu(a) + np.tril(np.full_like(a, np.nan), -1)
+    assert_array_equal(invert_spd(backend, spoilt), invert_spd(backend, a))
+
+
+def test_invert_spd_of_nothing_and_of_a_diagonal(backend):
+    assert invert_spd(backend, np.zeros((0, 0))).shape == (0, 0)
+    diagonal = np.geomspace(1e-6, 1e6, 200).astype(np.float32)
+    assert_allclose(invert_spd(backend, np.diag(diagonal)), np.diag(1 / diagonal), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e15])
+def test_invert_spd_takes_any_scale(backend, rng, scale):
+    a = positive_definite(rng, 140)
+    scaled = invert_spd(backend, a * np.float32(scale))
+    assert_allclose(scaled * np.float64(scale), invert_spd(backend, a), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "row"), [(1, 0), (40, 39), (200, 0), (200, 150)])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+def test_invert_spd_refuses_what_is_not_positive_definite(backend, n, row, value):
+    a = np.eye(n, dtype=np.float32)
+    a[row, row] = value
+    with pytest.raises(ValueError, match=r"^invert_spd: a is not positive definite$"):
+        invert_spd(backend, a)
+
+
+def test_invert_spd_has_the_same_bits_at_any_number_of_threads(same_backends, rng):
+    a = positive_definite(rng, 700)
+    first, *others = (invert_spd(backend, a) for backend in same_backends)
+    for other in others:
+        assert_array_equal(other.view(np.int32), first.view(np.int32))
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 180), ridge=st.floats(0.1, 100))
+def test_invert_spd_times_its_argument_is_the_identity(seed, n, ridge):
+    a = positive_definite(np.random.default_rng(seed), n, ridge)
+    for simd in _core.available_simd():
+        product = invert_spd(Backend(2, simd), a).astype(np.float64) @ a
+        assert_allclose(product, np.eye(n), atol=2e-6 * np.linalg.cond(a.astype(np.float64)) + 1e-4)
+
+
+def test_invert_spd_refuses_what_is_not_square(backend):
+    with pytest.raises(ValueError, match=r"^invert_spd: a has 2 rows but a has 3 columns$"):
+        backend.kernels.invert_spd(backend.context, backend.zeros((2, 3)))
+
+
+# ---- multiply_sparse -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (20, 30, 64), (17, 40, 65), (9, 50, 300)]
+)
+def test_multiply_sparse_matches_reference(backend, rng, shape):
+    n, m, d = shape
+    x, b = reference.random_csr(rng, (n, m), 0.3), rng.standard_normal((m, d), dtype=np.float32)
+    expected = x.to_scipy().astype(np.float64) @ b.astype(np.float64)
+    assert_allclose(multiply_sparse(backend, x, b), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_multiply_sparse_has_the_same_bits_at_any_number_of_threads(same_backends, rng):
+    x, b = CSR.from_scipy(sp.random_array((50, 80), density=0.3, rng=rng)), rng.standard_normal((80, 500))
+    first, *others = (multiply_sparse(backend, x, b) for backend in same_backends)
+    for other in others:
+        assert_array_equal(other, first)
+
+
+def test_shapes_that_disagree_are_refused(backend, rng):
+    kernels, context = backend.kernels, backend.context
+    x = backend.csr(reference.random_csr(rng, (4, 5), 0.5))
+    with pytest.raises(ValueError, match=r"^sparse_gramian: by_row has 4 rows but by_column has 5 columns"):
+        kernels.sparse_gramian(context, x, x, backend.empty((5, 5)))
+    with pytest.raises(ValueError, match=r"^multiply_sparse: x has 5 columns but b has 4 rows"):
+        kernels.multiply_sparse(context, x, backend.empty((4, 2)), backend.empty((4, 2)))
+    for wrong in ((3, 2), (4, 3)):
+        with pytest.raises(ValueError, match=r"^multiply_sparse: out has"):
+            kernels.multiply_sparse(context, x, backend.empty((5, 2)), backend.empty(wrong))

@@ -1,0 +1,147 @@
+"""EASE and EDLAE against their closed form in float64, dense and pruned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+import likewise as lw
+import reference
+from likewise.models import linear
+
+MODELS = {"EASE": lw.EASE, "EDLAE": lw.EDLAE}
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Values 1 to 4 of 80 users and 50 items; one user and one item have none."""
+    rng = np.random.default_rng(5)
+    values = (rng.integers(1, 5, (80, 50)) * (rng.random((80, 50)) < 0.2 * rng.random(50) * 2)).astype(np.float32)
+    values[3], values[:, 11] = 0, 0
+    return values
+
+
+@pytest.mark.parametrize("regularization", [0.5, 20.0, 5000.0])
+def test_ease_is_its_closed_form(dense, regularization):
+    model = lw.EASE(regularization=regularization).fit(dense)
+    assert_allclose(model.weights_, reference.linear_autoencoder(dense, regularization), atol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0, 0.3, 0.9])
+def test_edlae_is_its_closed_form(dense, dropout):
+    model = lw.EDLAE(regularization=2.0, dropout=dropout).fit(dense)
+    penalties = 2 + dropout / (1 - dropout) * (dense.astype(np.float64) ** 2).sum(axis=0)
+    assert_allclose(model.weights_, reference.linear_autoencoder(dense, penalties), atol=1e-5)
+    if dropout == 0:
+        assert_array_equal(model.weights_, lw.EASE(regularization=2.0).fit(dense).weights_)
+
+
+def test_ease_minimizes_what_it_says(dense):
+    """No small change of a weight off the diagonal makes the objective smaller."""
+    weights, x = lw.EASE(regularization=3.0).fit(dense).weights_.astype(np.float64), dense.astype(np.float64)
+    gradient = x.T @ (x @ weights - x) + 3 * weights
+    np.fill_diagonal(gradient, 0)
+    assert np.abs(gradient).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("k", [1, 5, 49])
+def test_pruned_weights_are_the_greatest(dense, name, k):
+    whole = MODELS[name](regularization=5.0).fit(dense).weights_
+    pruned = MODELS[name](regularization=5.0, k=k).fit(dense).weights_
+    for item in range(50):
+        ids, values = pruned.row(item)
+        assert_array_equal(values, whole[item, ids])
+        greatest = np.sort(np.abs(whole[item]))[::-1][:k]
+        assert_array_equal(np.sort(np.abs(values))[::-1], greatest[greatest > 0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_are_histories_times_weights(dense, name):
+    model = MODELS[name](regularization=5.0).fit(dense)
+    expected = dense.astype(np.float64) @ model.weights_.astype(np.float64)
+    assert_allclose(model.transform(dense), expected, atol=1e-4)
+    pruned = MODELS[name](regularization=5.0, k=4).fit(dense)
+    assert_allclose(
+        pruned.transform(dense).toarray(), dense @ pruned.weights_.to_scipy().toarray().astype(np.float64), atol=1e-4
+    )
+    items, scores = model.recommend(k=50)
+    for user in range(80):
+        given = items[user] >= 0
+        assert given.sum() == (0 if user == 3 else 50 - 1 - (dense[user] > 0).sum())
+        assert_allclose(scores[user, given], expected[user, items[user, given]], atol=1e-4)
+        assert_array_equal(model.predict(user, items[user, given]), scores[user, given])
+
+
+def test_predict_of_many_users_goes_by_blocks(dense, monkeypatch):
+    model = lw.EASE(regularization=5.0).fit(dense)
+    users, items = np.divmod(np.random.default_rng(1).permutation(80 * 50), 50)
+    whole = model.predict(users, items)
+    monkeypatch.setattr(linear, "_BLOCK_USERS", 7)
+    assert_array_equal(model.predict(users, items), whole)
+
+
+@pytest.mark.parametrize("k", [None, 49])
+def test_contributions_of_an_explanation_add_up(dense, k):
+    model = lw.EASE(regularization=5.0, k=k).fit(dense)
+    for user, item in ((0, 3), (7, 20)):
+        explained = model.explain(user, item, k=50)
+        assert explained.score == pytest.approx(float(model.predict(user, item)[0]), abs=1e-5)
+        assert explained.contributions.sum() == pytest.approx(explained.score)
+        assert (np.diff(explained.contributions) <= 0).all()
+        assert set(explained.items) <= set(np.flatnonzero(dense[user]))
+    assert len(model.explain(3, 0).items) == 0
+    with pytest.raises(ValueError, match="give one user and one item"):
+        model.explain([0, 1], 3)
+
+
+@pytest.mark.parametrize("k", [None, 5])
+def test_a_saved_model_ranks_the_same_and_learns_on(dense, tmp_path, k):
+    model = lw.EASE(regularization=5.0, k=k).fit(dense)
+    model.save(tmp_path / "ease")
+    loaded = lw.load(tmp_path / "ease")
+    assert_array_equal(loaded.recommend(k=20).items, model.recommend(k=20).items)
+    more = np.zeros((81, 51))
+    more[80, [0, 50]] = 1
+    joined = np.pad(dense, ((0, 1), (0, 1))) + more
+    learned, fresh = (
+        loaded.partial_fit(more).recommend(k=5),
+        lw.EASE(regularization=5.0, k=k).fit(joined).recommend(k=5),
+    )
+    assert_array_equal(learned.items, fresh.items)
+
+
+def test_columns_of_zeros_one_item_and_identical_rows():
+    one = lw.EASE(regularization=1.0).fit(np.ones((3, 1)))
+    assert_array_equal(one.weights_, [[0]])
+    assert_array_equal(one.recommend(k=2).items, np.full((3, 2), -1))
+    same = lw.EASE(regularization=1.0).fit(np.ones((4, 3)))
+    assert_allclose(same.weights_, reference.linear_autoencoder(np.ones((4, 3)), 1.0), atol=1e-6)
+    zeros = sp.csr_array((np.array([1.0, 0.0, 1.0, 1.0]), ([0, 0, 1, 1], [0, 1, 0, 2])), shape=(2, 3))
+    model = lw.EASE(regularization=1.0).fit(zeros)  # item 1 has a stored zero alone
+    assert_array_equal(model.weights_[1], np.zeros(3))
+    assert 1 not in model.recommend(k=3, exclude_seen=False).items
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lw.EASE(regularization=0), "EASE: regularization must be > 0, got 0"),
+        (lw.EASE(k=0), "EASE: k must be >= 1, got 0"),
+        (lw.EDLAE(dropout=1.0), "EDLAE: dropout must be < 1, got 1"),
+        (lw.EDLAE(dropout=-0.1), "EDLAE: dropout must be >= 0, got -0.1"),
+    ],
+    ids=str,
+)
+def test_parameters_out_of_range_are_refused(dense, model, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.fit(dense)
+
+
+def test_values_that_leave_float32_are_refused(dense):
+    with pytest.raises(ValueError, match=r"^EASE: values up to 4e\+15 leave float32 in X'X; scale the values of X$"):
+        lw.EASE().fit(dense * np.float32(1e15))
+    with pytest.raises(ValueError, match=r"is singular in float32; raise it$"):
+        lw.EASE(regularization=1e-20).fit(np.ones((50, 300)) * 1000)
