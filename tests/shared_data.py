@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import scipy.sparse as sp
 
@@ -22,3 +25,23 @@ def folder_of(name: str) -> Path:
 def gowalla(part: str) -> Interactions:
     """Check-ins, ``"train"`` or ``"test"``, in LightGCN's split."""
     return Interactions.from_csr(sp.load_npz(folder_of("gowalla") / f"{part}.npz"))
+
+
+class LeaveOneOut(NamedTuple):
+    """A hidden item of each user, and the items that it is ranked among."""
+
+    train: Interactions
+    users: npt.NDArray[np.int64]
+    """Shape (n,)."""
+    items: npt.NDArray[np.int64]
+    """Shape (n, 101): the hidden item, and the 100 negatives that the split came with."""
+
+
+def citeulike_a() -> LeaveOneOut:
+    """Articles in libraries, in the split of Collaborative Memory Networks."""
+    folder = folder_of("citeulike-a")
+    stored = np.load(folder / "test_negatives.npz")
+    items = np.column_stack([stored["pos"], stored["neg"]]).astype(np.int64)
+    return LeaveOneOut(
+        Interactions.from_csr(sp.load_npz(folder / "train.npz")), stored["users"].astype(np.int64), items
+    )

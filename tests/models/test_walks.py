@@ -64,12 +64,12 @@ def test_beta_zero_is_p3alpha(dense):
 
 
 @pytest.mark.parametrize("k", [1, 4, 1000])
-def test_a_row_keeps_its_k_greatest(dense, k):
-    found, expected = lw.RP3Beta(k=k).fit(dense).weights_, _weights(dense, 1.0, 0.6)
+def test_a_column_keeps_its_k_greatest(dense, k):
+    found, expected = lw.RP3Beta(k=k).fit(dense).weights_.transpose(), _weights(dense, 1.0, 0.6).T
     assert found.row_counts().max() <= k
-    for row in range(N_ITEMS):
-        best = np.sort(expected[row])[::-1][:k]
-        assert_allclose(np.sort(found.row(row)[1])[::-1], best[best > 0], rtol=1e-5)
+    for column in range(N_ITEMS):
+        best = np.sort(expected[column])[::-1][:k]
+        assert_allclose(np.sort(found.row(column)[1])[::-1], best[best > 0], rtol=1e-5)
 
 
 def test_scores_fold_in_explain_and_file(dense, tmp_path):

@@ -35,11 +35,19 @@ class _Walk(ItemItemRecommender):
         # Half of a user's share goes to either side: the product is symmetric, and ones stay equal within a user.
         shares = values**self.alpha / np.repeat(user_degrees, by_user.row_counts()) ** (self.alpha / 2)
         columns = CSR(by_user.indptr, by_user.indices, as_numbers(shares.astype(np.float64), name), by_user.shape)
-        left, right = (item_degrees.astype(np.float64) ** power for power in (float(self.alpha), self._discount()))
-        measure = Measure("product", as_numbers(left, name), as_numbers(right, name))
-        self.weights_ = nearest(
-            self._backend(), columns.transpose(), columns, measure, int(self.k), first=0, subject=name
+        powers = (self._discount(), float(self.alpha))
+        left, right = (as_numbers(item_degrees.astype(np.float64) ** power, name) for power in powers)
+        # A row of what is found has the weights to an item, of which k are kept: those from an item are its column.
+        into = nearest(
+            self._backend(),
+            columns.transpose(),
+            columns,
+            Measure("product", left, right),
+            int(self.k),
+            first=0,
+            subject=name,
         )
+        self.weights_ = into.transpose()
 
 
 class P3Alpha(_Walk):
@@ -54,7 +62,7 @@ class P3Alpha(_Walk):
     Parameters
     ----------
     k : int, default=100
-        Weights that an item keeps, the greatest, at least 1.
+        Weights to an item that are kept, the greatest, at least 1. (Those from a popular item may be many more.)
     alpha : float, default=1.0
         Power of the chances, 0 to 100; below 1 it makes them more alike.
     device : str, default="cpu"
@@ -65,7 +73,7 @@ class P3Alpha(_Walk):
     Attributes
     ----------
     weights_ : CSR of shape (n_items, n_items)
-        In row i the `k` greatest weights from item i to others.
+        In row i the weights from item i to others; in each column the `k` greatest.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -105,7 +113,7 @@ class RP3Beta(_Walk):
     Parameters
     ----------
     k : int, default=100
-        Weights that an item keeps, the greatest, at least 1.
+        Weights to an item that are kept, the greatest, at least 1. (Those from a popular item may be many more.)
     alpha : float, default=1.0
         Power of the chances, 0 to 100; below 1 it makes them more alike.
     beta : float, default=0.6
@@ -118,7 +126,7 @@ class RP3Beta(_Walk):
     Attributes
     ----------
     weights_ : CSR of shape (n_items, n_items)
-        In row i the `k` greatest weights from item i to others.
+        In row i the weights from item i to others; in each column the `k` greatest.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
