@@ -77,6 +77,12 @@ _TITLES = {
         "weights are cosines of nearest neighbours, the same for all. GB/s are of weights, 8 bytes a product; scipy "
         "and implicit rank on one thread. Some queries are held against float64.",
     ),
+    "ease": (
+        "EASE",
+        "From sparse data to dense weights, of the most popular items; scipy forms X'X by its sparse product, on the "
+        "one thread that it has, and inverts it by LAPACK's spotrf and spotri. GFLOP/s count n³, what the inverse "
+        "takes. The equations of some items are held against float64.",
+    ),
     "slim": (
         "SLIM",
         "Non-negative elastic nets of all items, from a scipy matrix to sparse weights, with the tolerance that "
@@ -392,6 +398,7 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "topk": ("Exact top-k: queries a second", lambda row: _number(row["queries_per_second"])),
     "similarity": ("Nearest neighbours of all items by cosine: seconds", lambda row: _number(row["seconds"])),
     "topk_sparse": ("Top-k of item-item models: queries a second", lambda row: _number(row["queries_per_second"])),
+    "ease": ("EASE: seconds of a fit", lambda row: _number(row["seconds"])),
     "slim": (
         "SLIM: seconds of a fit and, in brackets, what it minimizes",
         lambda row: f"{_number(row['seconds'])} ({_loss(row)})",

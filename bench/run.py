@@ -232,6 +232,24 @@ def _similarity(args: argparse.Namespace) -> int:
     )
 
 
+def _ease(args: argparse.Namespace) -> int:
+    from bench import bench_linear
+
+    run, contestants = harness.now(), args.contestants or list(bench_linear.CONTESTANTS)
+    return _grid(
+        args,
+        lambda dataset, n_items: bench_linear.run_ease(
+            dataset,
+            contestants,
+            n_items=n_items,
+            regularization=args.regularization,
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        ),
+    )
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -395,6 +413,14 @@ def _parser() -> argparse.ArgumentParser:
     approximate.add_argument("--ef-construction", type=int, default=128)
     approximate.add_argument("--m", type=int, default=16)
     approximate.add_argument("--threads", type=int, default=2)
+
+    ease = command("ease", _ease, "fits of EASE, beside a sparse product and LAPACK")
+    measured(ease, 5)
+    ease.add_argument("--dataset", nargs="+", default=["synth-20M"], choices=datasets.names())
+    ease.add_argument("--items", dest="factors", nargs="+", type=int, default=[20_000], help="the most popular ones")
+    ease.add_argument("--regularization", type=float, default=500.0)
+    ease.add_argument("--threads", type=int, default=2)
+    ease.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     slim = command("slim", _slim, "fits of SLIM with their objective, beside irspack")
     measured(slim, 5)

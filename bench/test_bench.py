@@ -12,6 +12,7 @@ import pytest
 from bench import (
     bench_als,
     bench_approximate,
+    bench_linear,
     bench_metrics,
     bench_similarity,
     bench_slim,
@@ -135,6 +136,11 @@ def test_similarity(benchmark: Any, contestant: str) -> None:
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_linear.CONTESTANTS)
+def test_ease(benchmark: Any, contestant: str) -> None:
+    _run(benchmark, bench_linear.ease_case(contestant, bench_linear.Problem.make(DATASET, 300, 50.0), THREADS))
 
 
 @pytest.mark.parametrize("contestant", bench_metrics.CONTESTANTS)

@@ -44,10 +44,10 @@ def test_slim_on_gowalla():
     assert result["ndcg@20"] >= 0.1382
 
 
-# Chosen by NDCG@20 on Gowalla's validation part, of some sixty settings of alpha, beta and k. Three variants met test:
-# the k greatest weights from each item (.1465), to each item (this one), and the latter with rows that sum to 1 (.1444),
-# which validation prefers (.1283 against .1243) and which was dropped for what it did on test. So these figures are not
-# of a choice by validation alone.
+# Chosen by NDCG@20 on Gowalla's validation part, of some sixty settings of alpha, beta and k. Three variants met
+# test: the k greatest weights from each item (NDCG@20 .1465), to each item (this one), and the latter with rows that
+# sum to 1 (.1444), which validation prefers (.1283 against .1243) and which was dropped for what it did on test. So
+# these figures are not of a choice by validation alone.
 @pytest.mark.slow
 def test_rp3beta_on_gowalla():
     train, test = gowalla("train"), gowalla("test")
