@@ -50,6 +50,13 @@ def test_sparse_gramian_matches_reference_exactly(backend, rng, shape):
     assert_array_equal(sparse_gramian(backend, x), reference.gramian(x.to_scipy().toarray()))
 
 
+def test_sparse_gramian_has_the_same_bits_at_any_number_of_threads(same_backends, rng):
+    x = CSR.from_scipy(sp.random_array((90, 150), density=0.2, rng=rng))
+    first, *others = (sparse_gramian(backend, x) for backend in same_backends)
+    for other in others:
+        assert_array_equal(other.view(np.int32), first.view(np.int32))
+
+
 def test_sparse_gramian_of_zeros_and_negative_values(backend):
     x = CSR.from_arrays([0, 3, 5, 5], [0, 1, 3, 1, 2], [2.0, 0.0, -3.0, -1.0, 0.5], (3, 4))
     assert_array_equal(sparse_gramian(backend, x), reference.gramian(x.to_scipy().toarray()))
@@ -103,7 +110,8 @@ def test_invert_spd_refuses_what_is_not_positive_definite(backend, n, row, value
 
 
 def test_invert_spd_has_the_same_bits_at_any_number_of_threads(same_backends, rng):
-    a = positive_definite(rng, 700)
+    a = positive_definite(rng, 1100)  # more columns than a task has
+    assert np.abs(invert_spd(same_backends[0], a).astype(np.float64) @ a - np.eye(1100)).max() < 1e-2
     first, *others = (invert_spd(backend, a) for backend in same_backends)
     for other in others:
         assert_array_equal(other.view(np.int32), first.view(np.int32))
@@ -140,6 +148,14 @@ def test_multiply_sparse_has_the_same_bits_at_any_number_of_threads(same_backend
     first, *others = (multiply_sparse(backend, x, b) for backend in same_backends)
     for other in others:
         assert_array_equal(other, first)
+
+
+@given(seed=st.integers(0, 2**32), sides=st.tuples(st.integers(0, 20), st.integers(0, 30), st.integers(0, 140)))
+def test_multiply_sparse_of_any_matrices(seed, sides):
+    rng, (n, m, d) = np.random.default_rng(seed), sides
+    x, b = reference.random_csr(rng, (n, m), 0.4), rng.integers(-9, 9, (m, d)).astype(np.float32)
+    for simd in _core.available_simd():
+        assert_array_equal(multiply_sparse(Backend(2, simd), x, b), x.to_scipy() @ b)
 
 
 def test_shapes_that_disagree_are_refused(backend, rng):

@@ -12,7 +12,6 @@ from likewise._validation import check_choice, check_flag, check_float, check_in
 from likewise.data import CSR
 from likewise.retrieval import MAX_K, top_k_scores
 
-from ._results import Explanation
 from ._sparse import SparseRecommender
 
 __all__ = ["RatingNeighbors"]
@@ -380,8 +379,8 @@ class RatingNeighbors(SparseRecommender):
         out_scores[:, :width] = similarities[others].reshape(-1, width)
         return out_ids, out_scores
 
-    def _explained(self, user: int, item: int, k: int) -> Explanation:
-        """What each rating of the user adds to the estimate for the item, the mean or baseline aside."""
+    def _explained(self, user: int, item: int) -> tuple[float, Int32Array, Float64Array]:
+        """The estimate for a pair, and what each rating of the user adds to it, the mean or baseline aside."""
         users = self._users_in(None, np.array([user]))
         asked = CSR(np.array([0, 1]), np.array([item], np.int32), np.ones(1, np.float32), (1, self.n_items_))
         estimate, _ = self._estimates(users, asked)
@@ -397,8 +396,7 @@ class RatingNeighbors(SparseRecommender):
             contributions = contributions * self._spreads[item]
         if chosen.size < self.min_neighbors:
             chosen, contributions = chosen[:0], contributions[:0]
-        best = np.lexsort((ids[chosen], -contributions))[:k]
-        return Explanation(float(estimate[0]), self.interactions_.item_labels(ids[chosen][best]), contributions[best])
+        return float(estimate[0]), ids[chosen], contributions
 
 
 def _with_values(matrix: CSR, values: npt.NDArray[Any]) -> CSR:

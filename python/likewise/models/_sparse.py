@@ -19,7 +19,7 @@ from likewise.retrieval import MAX_K, top_k_sparse
 from ._results import Explanation, SimilarItems
 from .base import Recommender, is_single
 
-__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", "nearest", "without_zeros"]
+__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", "nearest", "one_each", "without_zeros"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -288,6 +288,11 @@ class SparseRecommender(TransformerMixin, ClassNamePrefixFeaturesOutMixin, Recom
         return scores.astype(np.float32)
 
 
+def one_each(rows: Int64Array, n_columns: int) -> CSR:
+    """A 1 in each row, in the column that `rows` names."""
+    return CSR(np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, n_columns))
+
+
 class ItemItemRecommender(SparseRecommender):
     """A model that scores an item by the weights between it and the items of a history.
 
@@ -322,16 +327,16 @@ class ItemItemRecommender(SparseRecommender):
         self._check_is_fitted()
         k = check_int("similar_items", "k", k, minimum=1, maximum=MAX_K)
         rows = self.interactions_.item_index(items, "similar_items")
-        itself = CSR(
-            np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, self.n_items_)
-        )
-        ids, scores = top_k_sparse(
-            self._backend(), itself, self._prepared_weights(), k, itself, subject="similar_items"
-        )
+        ids, scores = self._most_similar(rows, k)
         labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
         if is_single(items):
             return SimilarItems(queries[0], labels[0], scores[0])
         return SimilarItems(queries, labels, scores)
+
+    def _most_similar(self, rows: Int64Array, k: int) -> tuple[Int32Array, Float32Array]:
+        """The k items with the greatest weights in each of `rows`, themselves left out."""
+        itself = one_each(rows, self.n_items_)
+        return top_k_sparse(self._backend(), itself, self._prepared_weights(), k, itself, subject="similar_items")
 
     def similar_users(self, users: Any, k: int = 10) -> NoReturn:
         """Refuse: weights between items say nothing of users."""
@@ -368,13 +373,16 @@ class ItemItemRecommender(SparseRecommender):
         users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
         if users.size != 1 or items.size != 1:
             raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
-        ids, values = self._queries(None, users).row(0)
-        weights = self._weights().take_rows(ids).to_scipy()[:, items]
-        given = weights.tocsc()
-        contributions = values[given.indices].astype(np.float64) * given.data.astype(np.float64)
-        ids = ids[given.indices]
+        score, ids, contributions = self._contributions(int(users[0]), int(items[0]))
         best = np.lexsort((ids, -contributions))[:k]
-        return Explanation(float(contributions.sum()), self.interactions_.item_labels(ids[best]), contributions[best])
+        return Explanation(score, self.interactions_.item_labels(ids[best]), contributions[best])
+
+    def _contributions(self, user: int, item: int) -> tuple[float, Int32Array, npt.NDArray[np.float64]]:
+        """The score of a pair, and what items of the user's history add to it."""
+        ids, values = self._queries(None, np.array([user])).row(0)
+        given = self._weights().take_rows(ids).to_scipy()[:, [item]].tocsc()
+        contributions = values[given.indices].astype(np.float64) * given.data.astype(np.float64)
+        return float(contributions.sum()), ids[given.indices], contributions
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         return {f"weights.{name}": array for name, array in self.weights_.to_state().items()}

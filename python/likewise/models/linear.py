@@ -12,9 +12,7 @@ from likewise._validation import check_float, check_int
 from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_scores
 
-from ._results import Explanation, SimilarItems
-from ._sparse import ItemItemRecommender
-from .base import is_single
+from ._sparse import ItemItemRecommender, one_each
 
 __all__ = ["EASE", "EDLAE"]
 
@@ -56,7 +54,6 @@ class _Autoencoder(ItemItemRecommender):
         kernels = backend.kernels
         kernels.sparse_gramian(backend.context, backend.csr(data.by_user), backend.csr(data.by_item), matrix)
         diagonal = np.einsum("ii->i", matrix)  # a view
-        self._known = diagonal > 0
         diagonal += self._penalties(diagonal.copy()).astype(np.float32)
         try:
             kernels.invert_spd(backend.context, matrix)
@@ -176,77 +173,29 @@ class _Autoencoder(ItemItemRecommender):
             return super().transform(X)
         return self._dense_scores(self._histories(X, type(self).__name__).by_user)
 
-    def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
-        """Items with the greatest weights in the rows of `items`: what a history of that item alone gets.
-
-        Parameters
-        ----------
-        items : id or array-like of ids
-        k : int, default=10
-
-        Returns
-        -------
-        SimilarItems
-            ``items`` and ``scores`` (weights, which may be negative) of shape (n, k), or (k,) for one id.
-        """
-        self._check_is_fitted()
+    def _most_similar(self, rows: Int64Array, k: int) -> tuple[Int32Array, Float32Array]:
         if not self._is_dense:
-            return super().similar_items(items, k)
-        k = check_int("similar_items", "k", k, minimum=1, maximum=MAX_K)
-        rows = self.interactions_.item_index(items, "similar_items")
-        itself = CSR(
-            np.arange(rows.size + 1), rows.astype(np.int32), np.ones(rows.size, np.float32), (rows.size, self.n_items_)
-        )
+            return super()._most_similar(rows, k)
         ids, scores = top_k_scores(
             self._backend(),
             lambda block: self.weights_[rows[block]],
             rows.size,
             self.n_items_,
             k,
-            itself,
+            one_each(rows, self.n_items_),
             np.flatnonzero(~self._known),
             subject="similar_items",
         )
         nothing = ~self._known[rows]
         ids[nothing], scores[nothing] = -1, -np.inf
-        labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
-        if is_single(items):
-            return SimilarItems(queries[0], labels[0], scores[0])
-        return SimilarItems(queries, labels, scores)
+        return ids, scores
 
-    def explain(self, user: Any, item: Any, k: int = 10) -> Explanation:
-        """Say which of a user's items gave an item its score.
-
-        Parameters
-        ----------
-        user, item : id
-        k : int, default=10
-            Items of the history at most.
-
-        Returns
-        -------
-        Explanation
-            The items of the history, by what they add, which may be negative; score 0 and nothing else without a
-            history.
-
-        Raises
-        ------
-        KeyError, IndexError
-            If the user or the item is unknown.
-        ValueError
-            If there is more than one of either, or `k` is below 1.
-        """
-        self._check_is_fitted()
+    def _contributions(self, user: int, item: int) -> tuple[float, Int32Array, npt.NDArray[np.float64]]:
         if not self._is_dense:
-            return super().explain(user, item, k)
-        k = check_int("explain", "k", k, minimum=1)
-        users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
-        if users.size != 1 or items.size != 1:
-            raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
-        ids, values = self._queries(None, users).row(0)
-        contributions = values.astype(np.float64) * self.weights_[ids, items[0]].astype(np.float64)
-        best = np.lexsort((ids, -contributions))[:k]
-        return Explanation(float(contributions.sum()), self.interactions_.item_labels(ids[best]), contributions[best])
+            return super()._contributions(user, item)
+        ids, values = self._queries(None, np.array([user])).row(0)
+        contributions = values.astype(np.float64) * self.weights_[ids, item].astype(np.float64)
+        return float(contributions.sum()), ids, contributions
 
     # ------------------------------------------------------------------ files
 
@@ -299,8 +248,8 @@ class EASE(_Autoencoder):
     >>> import numpy as np, likewise as lw
     >>> model = lw.EASE(regularization=1.0).fit(np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]]))
     >>> model.weights_.round(3)
-    array([[0.   , 0.625, 0.143],
-           [0.625, 0.   , 0.143],
+    array([[0.   , 0.625, 0.2  ],
+           [0.625, 0.   , 0.2  ],
            [0.125, 0.125, 0.   ]], dtype=float32)
     """
 
@@ -323,7 +272,8 @@ class EDLAE(_Autoencoder):
 
     As `EASE`, with a penalty for each item that grows with how often it occurs:
     :math:`P = (X^T X + \mathrm{diag}(\lambda + \frac{p}{1 - p} (X^T X)_{ii}))^{-1}`. That is the mean over all ways to
-    drop an entry of the input with probability p, with all the emphasis on what was dropped [1]_.
+    drop an entry of the input with probability p, what is kept being scaled by 1 / (1 - p), with all the emphasis on
+    what was dropped [1]_.
 
     Parameters
     ----------

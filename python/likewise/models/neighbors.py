@@ -13,14 +13,15 @@ from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_sparse
 
 from ._rated import RatingNeighbors
-from ._results import Explanation, SimilarItems, SimilarUsers
-from ._sparse import ItemItemRecommender, Measure, as_numbers, nearest, without_zeros
+from ._results import SimilarUsers
+from ._sparse import ItemItemRecommender, Measure, as_numbers, nearest, one_each, without_zeros
 from .base import is_single
 
 __all__ = ["ItemKNN", "UserKNN"]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 
 # Of these, the values of X say no more than that they are there.
@@ -326,62 +327,11 @@ class ItemKNN(_Neighbors, ItemItemRecommender):
         else:
             super()._set_state(arrays)
 
-    def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
-        """Items with the greatest similarities to `items`.
+    def _most_similar(self, rows: Int64Array, k: int) -> tuple[Int32Array, Float32Array]:
+        return self._similar_by_ratings(rows, k) if self._predicts_ratings else super()._most_similar(rows, k)
 
-        Parameters
-        ----------
-        items : id or array-like of ids
-        k : int, default=10
-
-        Returns
-        -------
-        SimilarItems
-            ``items`` and ``scores`` (similarities) of shape (n, k), or (k,) for one id. Slots beyond the neighbours
-            that the model keeps are empty; with ``target="rating"`` all are found that have a similarity above 0.
-        """
-        if not self._predicts_ratings:
-            return super().similar_items(items, k)
-        self._check_is_fitted()
-        k = check_int("similar_items", "k", k, minimum=1, maximum=MAX_K)
-        rows = self.interactions_.item_index(items, "similar_items")
-        ids, scores = self._similar_by_ratings(rows, k)
-        labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
-        if is_single(items):
-            return SimilarItems(queries[0], labels[0], scores[0])
-        return SimilarItems(queries, labels, scores)
-
-    def explain(self, user: Any, item: Any, k: int = 10) -> Explanation:
-        """Say which of a user's items gave an item its score.
-
-        Parameters
-        ----------
-        user, item : id
-        k : int, default=10
-            Items of the history at most.
-
-        Returns
-        -------
-        Explanation
-            Of the history, the items that the score comes from; score 0 and nothing else where there is none. With
-            ``target="rating"`` the contributions add up to what the estimate is above the item's mean or the pair's
-            baseline, where `normalization` has one, and the score is the estimate before it is clipped.
-
-        Raises
-        ------
-        KeyError, IndexError
-            If the user or the item is unknown.
-        ValueError
-            If there is more than one of either, or `k` is below 1.
-        """
-        if not self._predicts_ratings:
-            return super().explain(user, item, k)
-        self._check_is_fitted()
-        k = check_int("explain", "k", k, minimum=1)
-        users, items = self.interactions_.user_index(user, "explain"), self.interactions_.item_index(item, "explain")
-        if users.size != 1 or items.size != 1:
-            raise ValueError(f"explain: give one user and one item, got {users.size} and {items.size}")
-        return self._explained(int(users[0]), int(items[0]), k)
+    def _contributions(self, user: int, item: int) -> tuple[float, Int32Array, Float64Array]:
+        return self._explained(user, item) if self._predicts_ratings else super()._contributions(user, item)
 
 
 class UserKNN(_Neighbors):
@@ -532,12 +482,7 @@ class UserKNN(_Neighbors):
         if self._predicts_ratings:
             ids, scores = self._similar_by_ratings(rows, k)
         else:
-            each = CSR(
-                np.arange(rows.size + 1),
-                rows.astype(np.int32),
-                np.ones(rows.size, np.float32),
-                (rows.size, self.n_users_),
-            )
+            each = one_each(rows, self.n_users_)
             ids, scores = top_k_sparse(self._backend(), each, self.neighbors_, k, subject="similar_users")
         labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
         if is_single(users):
