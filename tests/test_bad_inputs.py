@@ -75,7 +75,7 @@ TABLE = {
         CONTRACT: [
             "test_recommend_leaves_empty_slots_rather_than_inventing_items",
             "test_recommend_orders_by_score",
-            "test_similar_gives_the_greatest_cosines",
+            "test_similar_gives_the_greatest_similarities",
         ],
         EVALUATE: ["test_evaluate_with_a_cutoff_beyond_the_catalogue"],
         INDEX: ["test_search_with_more_results_than_vectors"],
