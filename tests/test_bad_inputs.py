@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-CONTRACT = "models/test_contract.py"  # runs over ImplicitALS and Popularity
+CONTRACT = "models/test_contract.py"  # runs over every model
 ALS = "models/test_als.py"
 EVALUATE = "evaluation/test_evaluate.py"
 INDEX = "retrieval/test_exact.py"
