@@ -44,17 +44,22 @@ def test_slim_on_gowalla():
     assert result["ndcg@20"] >= 0.1382
 
 
-# Chosen by NDCG@20 on Gowalla's validation part, of some sixty settings of alpha, beta and k. Three variants met
-# test: the k greatest weights from each item (NDCG@20 .1465), to each item (this one), and the latter with rows that
-# sum to 1 (.1444), which validation prefers (.1283 against .1243) and which was dropped for what it did on test. So
-# these figures are not of a choice by validation alone.
+# The hyper-parameters that come with Anelli et al. 2023, doi:10.48550/arXiv.2308.00404, and what we choose by NDCG@20 on
+# Gowalla's validation part (.1286 there, against .1190 of theirs), of some ninety settings. Test has more of the
+# popular items than train and its parts have. Seen: .1829 and .1520, which they publish; .1782 and .1464.
+GOWALLA_RP3BETA = [
+    (lw.RP3Beta(777, 0.5663562161452378, 0.001085447926739258, normalize=True), 0.180, 0.149),
+    (lw.RP3Beta(100, 0.5, 0.05, normalize=True), 0.178, 0.146),
+]
+
+
 @pytest.mark.slow
-def test_rp3beta_on_gowalla():
+@pytest.mark.parametrize(("model", "recall", "ndcg"), GOWALLA_RP3BETA, ids=["published settings", "by validation"])
+def test_rp3beta_on_gowalla(model, recall, ndcg):
     train, test = gowalla("train"), gowalla("test")
-    result = lw.evaluate(lw.RP3Beta(400, 0.6, 0.2).fit(train), train, test, metrics=("recall@20", "ndcg@20"))
-    # Seen: .1799 and .1470, which is short of the .180 and .149 that are looked for here.
-    assert result["recall@20"] >= 0.179
-    assert result["ndcg@20"] >= 0.146
+    result = lw.evaluate(model.fit(train), train, test, metrics=("recall@20", "ndcg@20"))
+    assert result["recall@20"] >= recall
+    assert result["ndcg@20"] >= ndcg
 
 
 # Chosen by HR@10 on an item of each user hidden from train, three times over, with negatives drawn by chance.
@@ -75,7 +80,7 @@ def test_hit_rate_among_stored_negatives_on_citeulike_a(model, published):
     scores = model.predict(np.repeat(users, items.shape[1]), items.ravel()).reshape(items.shape)
     # Items that nothing leads to are level, and here a hidden one stands below the others.
     places = (scores[:, 1:] >= scores[:, :1]).sum(axis=1)
-    # Seen: .895, .897, .898 and .902.
+    # Seen: .895, .897, .898 and .903.
     assert (places < 10).mean() >= published
 
 

@@ -63,13 +63,28 @@ def test_beta_zero_is_p3alpha(dense):
     assert_array_equal(one.weights_.values, other.weights_.values)
 
 
+def _pruned(weights, k):
+    """The k greatest of each row."""
+    kept = np.zeros_like(weights)
+    best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
+    np.put_along_axis(kept, best, np.take_along_axis(weights, best, 1), 1)
+    return kept
+
+
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("k", [1, 4, 1000])
-def test_a_column_keeps_its_k_greatest(dense, k):
-    found, expected = lw.RP3Beta(k=k).fit(dense).weights_.transpose(), _weights(dense, 1.0, 0.6).T
-    assert found.row_counts().max() <= k
-    for column in range(N_ITEMS):
-        best = np.sort(expected[column])[::-1][:k]
-        assert_allclose(np.sort(found.row(column)[1])[::-1], best[best > 0], rtol=1e-5)
+def test_the_greatest_of_rows_and_then_of_columns_are_kept(dense, k, normalize):
+    found = lw.RP3Beta(k=k, alpha=0.9, normalize=normalize).fit(dense).weights_.to_scipy().toarray()
+    rows = _pruned(_weights(dense, 0.9, 0.6), k)
+    if normalize:
+        rows /= np.maximum(rows.sum(axis=1, keepdims=True), 1e-300)
+    assert_allclose(found, _pruned(rows.T, k).T, rtol=1e-5)
+
+
+def test_of_equal_weights_those_of_smaller_ids_are_kept():
+    weights = lw.P3Alpha(k=2).fit(np.ones((3, 5))).weights_.to_scipy().toarray()
+    # Each row keeps the first two others, and each of the columns 0, 1 and 2 its first two of these.
+    assert_array_equal(weights > 0, [[0, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 1, 0, 0, 0], [0] * 5, [0] * 5])
 
 
 def test_scores_fold_in_explain_and_file(dense, tmp_path):
@@ -106,6 +121,7 @@ def test_an_item_alone_leads_nowhere(shape):
         (lw.P3Alpha(k=0), ValueError, "P3Alpha: k must be >= 1, got 0"),
         (lw.P3Alpha(alpha=-1), ValueError, "P3Alpha: alpha must be >= 0, got -1"),
         (lw.RP3Beta(alpha="1"), TypeError, "RP3Beta: alpha must be a real number, got '1'"),
+        (lw.P3Alpha(normalize=1), TypeError, "P3Alpha: normalize must be True or False, got 1"),
         (lw.RP3Beta(beta=-0.1), ValueError, "RP3Beta: beta must be >= 0, got -0.1"),
     ],
 )

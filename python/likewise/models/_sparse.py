@@ -19,7 +19,16 @@ from likewise.retrieval import MAX_K, top_k_sparse
 from ._results import Explanation, SimilarItems
 from .base import Recommender, is_single
 
-__all__ = ["ItemItemRecommender", "Measure", "SparseRecommender", "as_numbers", "nearest", "one_each", "without_zeros"]
+__all__ = [
+    "ItemItemRecommender",
+    "Measure",
+    "SparseRecommender",
+    "as_numbers",
+    "keep_greatest",
+    "nearest",
+    "one_each",
+    "without_zeros",
+]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -134,7 +143,20 @@ def as_numbers(numbers: npt.NDArray[np.float64], subject: str) -> Float32Array:
 
 def without_zeros(matrix: CSR, values: Float32Array | None = None) -> CSR:
     """Drop entries that store a zero, or for which `values` does: nobody has such an item."""
-    kept = (matrix.values if values is None else values) != 0
+    return _only(matrix, (matrix.values if values is None else values) != 0)
+
+
+def keep_greatest(matrix: CSR, k: int) -> CSR:
+    """Drop all but the `k` greatest entries of each row; of equal ones those of smaller columns stay."""
+    kept = np.ones(matrix.nnz, bool)
+    for row in np.nonzero(matrix.row_counts() > k)[0]:
+        entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        kept[entries.start + np.argsort(-matrix.values[entries], kind="stable")[k:]] = False
+    return _only(matrix, kept)
+
+
+def _only(matrix: CSR, kept: npt.NDArray[np.bool_]) -> CSR:
+    """The entries that are to be kept; the matrix itself, where these are all."""
     if kept.all():
         return matrix
     indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from likewise._validation import check_float, check_int
+from likewise._validation import check_flag, check_float, check_int
 from likewise.data import CSR, Interactions
 
-from ._sparse import ItemItemRecommender, Measure, as_numbers, nearest, without_zeros
+from ._sparse import ItemItemRecommender, Measure, as_numbers, keep_greatest, nearest, without_zeros
 
 __all__ = ["P3Alpha", "RP3Beta"]
 
@@ -17,6 +17,7 @@ class _Walk(ItemItemRecommender):
 
     k: int
     alpha: float
+    normalize: bool
 
     def _discount(self) -> float:
         """The power of an item's degree by which weights to it are divided."""
@@ -26,6 +27,7 @@ class _Walk(ItemItemRecommender):
         name = type(self).__name__
         check_int(name, "k", self.k, minimum=1)
         check_float(name, "alpha", self.alpha, minimum=0, maximum=100)
+        check_flag(name, "normalize", self.normalize)
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         name, by_user = type(self).__name__, without_zeros(data.by_user)
@@ -35,10 +37,9 @@ class _Walk(ItemItemRecommender):
         # Half of a user's share goes to either side: the product is symmetric, and ones stay equal within a user.
         shares = values**self.alpha / np.repeat(user_degrees, by_user.row_counts()) ** (self.alpha / 2)
         columns = CSR(by_user.indptr, by_user.indices, as_numbers(shares.astype(np.float64), name), by_user.shape)
-        powers = (self._discount(), float(self.alpha))
+        powers = (float(self.alpha), self._discount())
         left, right = (as_numbers(item_degrees.astype(np.float64) ** power, name) for power in powers)
-        # A row of what is found has the weights to an item, of which k are kept: those from an item are its column.
-        into = nearest(
+        found = nearest(
             self._backend(),
             columns.transpose(),
             columns,
@@ -47,7 +48,11 @@ class _Walk(ItemItemRecommender):
             first=0,
             subject=name,
         )
-        self.weights_ = into.transpose()
+        if self.normalize:
+            sums = np.bincount(found.row_numbers(), weights=found.values, minlength=found.n_rows)
+            shares = found.values / np.repeat(sums, found.row_counts())
+            found = CSR(found.indptr, found.indices, shares.astype(np.float32), found.shape)
+        self.weights_ = keep_greatest(found.transpose(), int(self.k)).transpose()
 
 
 class P3Alpha(_Walk):
@@ -62,9 +67,12 @@ class P3Alpha(_Walk):
     Parameters
     ----------
     k : int, default=100
-        Weights to an item that are kept, the greatest, at least 1. (Those from a popular item may be many more.)
+        Weights from an item that are kept, the greatest, at least 1; and of these, weights to an item.
     alpha : float, default=1.0
         Power of the chances, 0 to 100; below 1 it makes them more alike.
+    normalize : bool, default=False
+        Whether the weights from an item are made to sum to 1 before those to an item are chosen: all items of a history
+        then say as much.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -73,7 +81,7 @@ class P3Alpha(_Walk):
     Attributes
     ----------
     weights_ : CSR of shape (n_items, n_items)
-        In row i the weights from item i to others; in each column the `k` greatest.
+        In row i the weights from item i to others; at most `k` in a row, and in a column.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -95,9 +103,18 @@ class P3Alpha(_Walk):
       0: 1 (0.417), 2 (0.167)
     """
 
-    def __init__(self, k: int = 100, alpha: float = 1.0, *, device: str = "cpu", n_jobs: int | None = None) -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        alpha: float = 1.0,
+        *,
+        normalize: bool = False,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+    ) -> None:
         self.k = k
         self.alpha = alpha
+        self.normalize = normalize
         self.device = device
         self.n_jobs = n_jobs
 
@@ -113,11 +130,14 @@ class RP3Beta(_Walk):
     Parameters
     ----------
     k : int, default=100
-        Weights to an item that are kept, the greatest, at least 1. (Those from a popular item may be many more.)
+        Weights from an item that are kept, the greatest, at least 1; and of these, weights to an item.
     alpha : float, default=1.0
         Power of the chances, 0 to 100; below 1 it makes them more alike.
     beta : float, default=0.6
         Power of the popularity, 0 to 100; at 0 it is `P3Alpha`.
+    normalize : bool, default=False
+        Whether the weights from an item are made to sum to 1 before those to an item are chosen: all items of a history
+        then say as much.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -126,7 +146,7 @@ class RP3Beta(_Walk):
     Attributes
     ----------
     weights_ : CSR of shape (n_items, n_items)
-        In row i the weights from item i to others; in each column the `k` greatest.
+        In row i the weights from item i to others; at most `k` in a row, and in a column.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -154,12 +174,14 @@ class RP3Beta(_Walk):
         alpha: float = 1.0,
         beta: float = 0.6,
         *,
+        normalize: bool = False,
         device: str = "cpu",
         n_jobs: int | None = None,
     ) -> None:
         self.k = k
         self.alpha = alpha
         self.beta = beta
+        self.normalize = normalize
         self.device = device
         self.n_jobs = n_jobs
 
