@@ -44,7 +44,7 @@ def test_slim_on_gowalla():
     assert result["ndcg@20"] >= 0.1382
 
 
-# The hyper-parameters that come with Anelli et al. 2023, doi:10.48550/arXiv.2308.00404, and what we choose by NDCG@20 on
+# The hyper-parameters that Anelli et al. 2023 publish, doi:10.48550/arXiv.2308.00404, and what we choose by NDCG@20 on
 # Gowalla's validation part (.1286 there, against .1190 of theirs), of some ninety settings. Test has more of the
 # popular items than train and its parts have. Seen: .1829 and .1520, which they publish; .1782 and .1464.
 GOWALLA_RP3BETA = [
