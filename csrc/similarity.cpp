@@ -288,9 +288,8 @@ class Offers {
   }
 
  private:
-  /// As `similarity_of`, in loops that a compiler turns into vectors; -1 for what is no candidate.
+  /// As `similarity_of`; -1 for what is no candidate.
   void score(Candidates& given) const {
-    constexpr float kMost = std::numeric_limits<float>::max();
     const Similarity measure = problem_->measure;
     const float left = left_;
     const Offset n = given.n;
@@ -301,12 +300,10 @@ class Offers {
         given.denominators[c] = left + given.rights[c] + measure.overlap * given.sums[c] + measure.shrinkage;
       }
     }
-    for (Offset c = 0; c < n; ++c) given.scores[c] = given.sums[c] / given.denominators[c];
-    for (Offset c = 0; c < n; ++c) {
-      const int has_score = static_cast<int>(given.denominators[c] > 0) & static_cast<int>(given.scores[c] <= kMost);
-      given.scores[c] = has_score != 0 ? given.scores[c] : -1.0F;
-    }
-    std::fill(given.scores + n, given.scores + given.padded(), -1.0F);
+    const Offset n_padded = given.padded();
+    std::fill(given.denominators + n, given.denominators + n_padded, 0.0F);  // of no pair, so of no score
+    std::fill(given.sums + n, given.sums + n_padded, 0.0F);
+    problem_->ctx.micro->quotients(n_padded, given.sums, given.denominators, given.scores);
     if (measure.min_support <= 1) return;
     const float* supports = given.has_supports ? given.supports : given.sums;
     for (Offset c = 0; c < n; ++c) given.scores[c] = supports[c] < least_support() ? -1.0F : given.scores[c];

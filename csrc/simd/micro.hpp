@@ -586,11 +586,20 @@ struct Micro {
       std::uint64_t mask = 0;
       for (Size j = 0; j < kScanColumns; j += kLanes) {
         const Reg limit = V::fma(slopes, V::load(right + first + j), offsets);
-        mask |= static_cast<std::uint64_t>(V::above(V::load(sums + first + j), limit)) << j;
+        const std::uint32_t is_above = V::above(V::load(sums + first + j), limit);
+        if constexpr (requires { V::list_set(is_above, 0, found); }) {  // there are never more of them than numbers
+          n_found += V::list_set(is_above, static_cast<std::int32_t>(first + j), found + n_found);
+        } else {
+          mask |= static_cast<std::uint64_t>(is_above) << j;
+        }
       }
       for (; mask != 0; mask &= mask - 1) found[n_found++] = static_cast<std::int32_t>(first) + lowest_bit(mask);
     }
     return n_found;
+  }
+
+  static void quotients(Size n, const float* x, const float* y, float* out) {
+    for (Size i = 0; i < n; i += kLanes) V::store(out + i, V::quotients(V::load(x + i), V::load(y + i)));
   }
 
   static Size count_above(Size n, const float* x, float threshold) {
@@ -639,6 +648,7 @@ struct Micro {
         .add_flagged = add_flagged,
         .count_flagged = count_flagged,
         .find_above = find_above,
+        .quotients = quotients,
         .count_above = count_above,
         .widen_bf16 = widen_bf16,
         .widen_int8 = widen_int8,

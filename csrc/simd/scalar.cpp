@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "micro.hpp"
 
@@ -46,6 +47,12 @@ struct Scalar {
   }
   static Reg fnma(Reg a, Reg b, Reg c) {
     return each([&](int i) { return c.v[i] - a.v[i] * b.v[i]; });
+  }
+  static Reg quotients(Reg a, Reg b) {
+    return each([&](int i) {
+      const float q = a.v[i] / b.v[i];
+      return b.v[i] > 0 && q <= std::numeric_limits<float>::max() ? q : -1.0F;
+    });
   }
   static Reg load_bf16(const std::uint16_t* p) {
     return each([=](int i) {

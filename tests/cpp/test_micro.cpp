@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -438,6 +439,14 @@ void test_scans(const MicroKernels& micro, std::int64_t n) {
   found.resize(size(micro.find_above(n, x.get(), right.get(), 0.5F, 0.25F, found.data())));
   expect(found == expected, named(micro, "find_above", n));
   expect(micro.count_above(n, x.get(), 0.25F) == n_above, named(micro, "count_above", n));
+  Values divisors(n, 46), quotients(n, 47);
+  if (n > 12) divisors[8] = 0, divisors[9] = NAN, divisors[10] = INFINITY, divisors[11] = 1e-40F, divisors[12] = -1;
+  micro.quotients(n, x.get(), divisors.get(), quotients.get());
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float quotient = x[j] / divisors[j];
+    const bool is_one = divisors[j] > 0 && quotient <= std::numeric_limits<float>::max();
+    expect(quotients[j] == (is_one ? quotient : -1.0F), named(micro, "quotients", n));
+  }
 }
 
 void test_table(const MicroKernels& micro) {
