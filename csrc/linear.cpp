@@ -1,13 +1,16 @@
 #include "linear.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "parallel.hpp"
 #include "scratch.hpp"
+#include "select.hpp"
 
 namespace likewise::cpu {
 
@@ -193,6 +196,91 @@ class Sweep {
   std::vector<double> block_;
 };
 
+/// Solves the regressions of one thread.
+class Regressions {
+ public:
+  Regressions(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors, Offset longest,
+              Offset k)
+      : micro_(*ctx.micro),
+        correlations_(correlations),
+        floors_(floors),
+        longest_(longest),
+        keys_(size(correlations.n_cols)),
+        places_(size(correlations.n_cols), -1),
+        matrix_(size(simd::padded(k) * simd::padded(k))),
+        right_(size(simd::padded(k))) {}
+
+  /// The regression of an item on ids.size() others.
+  void solve(Offset item, std::span<Id> ids, std::span<float> values) {
+    const auto n = static_cast<Offset>(ids.size());
+    if (n == 0) return;
+    choose(item, ids);
+    const Offset d = simd::padded(n);
+    float least = 1;
+    for (const Id id : ids) least = std::min(least, floors_[size(id)] / 2);
+    float factor = 1;
+    while (form(ids, d, factor, least) && !micro_.cholesky_upper(d, matrix_.get())) factor /= 2;
+    do {  // halved again where rounding alone stands against it
+      form(ids, d, factor, 0);
+      factor /= 2;
+    } while (!micro_.cholesky_upper(d, matrix_.get()));
+    micro_.cholesky_solve(d, matrix_.get(), right_.get());
+    std::copy_n(right_.get(), n, values.begin());
+  }
+
+ private:
+  /// The nearest by rising id, and their correlations on the right.
+  void choose(Offset item, std::span<Id> ids) {
+    const std::span<const Id> all = correlations_.row_indices(item);
+    const std::span<const float> numbers = correlations_.row_values(item);
+    for (std::size_t e = 0; e < all.size(); ++e) keys_[e] = make_key(numbers[e], all[e]);
+    const std::span<Key> keys(keys_.data(), all.size());
+    if (ids.size() < keys.size()) select_greatest(keys, ids.size());
+    const auto id_less = [](Key a, Key b) { return key_id(a) < key_id(b); };
+    std::sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(ids.size()), id_less);
+    for (std::size_t e = 0; e < ids.size(); ++e) {
+      ids[e] = key_id(keys[e]);
+      right_[e] = key_score(keys[e]);
+    }
+    std::fill(right_.get() + ids.size(), right_.get() + simd::padded(static_cast<Offset>(ids.size())), 0.0F);
+  }
+
+  /// The upper triangle of the correlations among `ids`, times `factor`, with 1 - less on the diagonal, padded to d.
+  /// Returns whether some may be left out.
+  bool form(std::span<const Id> ids, Offset d, float factor, float less) {
+    float* matrix = matrix_.get();
+    std::fill_n(matrix, d * d, 0.0F);
+    for (Offset i = 0; i < d; ++i) matrix[i * d + i] = 1 - less;
+    Id place = 0;
+    for (const Id id : ids) places_[size(id)] = place++;
+    Offset n_long = 0, n_among_long = 0;
+    for (const Id id : ids) {
+      const std::span<const Id> others = correlations_.row_indices(id);
+      const std::span<const float> numbers = correlations_.row_values(id);
+      const bool is_long = correlations_.row_size(id) == longest_;
+      n_long += static_cast<Offset>(is_long);
+      const Offset row = places_[size(id)];
+      for (std::size_t e = 0; e < others.size(); ++e) {
+        const Offset column = places_[size(others[e])];
+        if (column < 0) continue;
+        float& entry = matrix[std::min(row, column) * d + std::max(row, column)];
+        n_among_long += static_cast<Offset>(is_long && entry == 0 && correlations_.row_size(others[e]) == longest_);
+        entry = factor * numbers[e];
+      }
+    }
+    for (const Id id : ids) places_[size(id)] = -1;
+    return n_among_long < n_long * (n_long - 1) / 2;
+  }
+
+  const simd::MicroKernels& micro_;
+  CsrView<const float> correlations_;
+  std::span<const float> floors_;
+  Offset longest_;
+  std::vector<Key> keys_;
+  std::vector<Id> places_;
+  Scratch<float> matrix_, right_;
+};
+
 }  // namespace
 
 void sparse_gramian(const Context& ctx, CsrView<const float> by_row, CsrView<const float> by_column,
@@ -245,6 +333,39 @@ void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<cons
           ctx.micro->axpy(values[e], b.row(ids[e]) + first, sums, n);
         }
       }
+    }
+  });
+}
+
+void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors,
+                        Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
+                        std::span<float> values) {
+  constexpr const char* kName = "regress_on_nearest";
+  const auto length = [](const auto& span) { return static_cast<Offset>(span.size()); };
+  check_equal(kName, "correlations", correlations.n_rows, "rows", "correlations", correlations.n_cols, "columns");
+  check_equal(kName, "floors", length(floors), "entries", "correlations", correlations.n_rows, "rows");
+  const auto is_floor = [](float x) { return x >= 0 && x <= 1; };
+  check_that(std::all_of(floors.begin(), floors.end(), is_floor), kName, "floors must be in [0, 1]");
+  check_that(k >= 1, kName, "k must be >= 1, got " + std::to_string(k));
+  check_that(!indptr.empty() && indptr[0] == 0, kName, "indptr must begin with 0");
+  const Offset n = length(indptr) - 1;
+  check_that(first >= 0 && first + n <= correlations.n_rows, kName, "there must be a row for each item");
+  Offset most = 0, longest = 0;
+  for (Offset i = 0; i < correlations.n_rows; ++i) longest = std::max(longest, correlations.row_size(i));
+  for (Offset i = 0; i < n; ++i) {
+    const Offset n_nearest = indptr[size(i) + 1] - indptr[size(i)];
+    check_that(n_nearest == std::min(k, correlations.row_size(first + i)), kName, "indptr must count the nearest");
+    most = std::max(most, n_nearest);
+  }
+  check_equal(kName, "ids", length(ids), "entries", "indptr", indptr.back(), "of them");
+  check_equal(kName, "values", length(values), "entries", "indptr", indptr.back(), "of them");
+  std::vector<std::unique_ptr<Regressions>> regressions(size(ctx.n_threads));
+  parallel_for(ctx, n, 4, [&](Offset begin, Offset end, int worker) {
+    auto& mine = regressions[size(worker)];
+    if (!mine) mine = std::make_unique<Regressions>(ctx, correlations, floors, longest, most);
+    for (Offset i = begin; i < end; ++i) {
+      const std::size_t from = size(indptr[size(i)]), n_nearest = size(indptr[size(i) + 1]) - from;
+      mine->solve(first + i, ids.subspan(from, n_nearest), values.subspan(from, n_nearest));
     }
   });
 }

@@ -102,6 +102,33 @@ def linear_autoencoder(x: npt.NDArray[np.floating], penalties: npt.ArrayLike) ->
     return weights
 
 
+def regressions_on_nearest(
+    correlations: npt.NDArray[np.floating], floors: npt.NDArray[np.floating], k: int
+) -> tuple[npt.NDArray[np.float64], bool]:
+    """In row j the regression of item j on the k items with the greatest stored correlations; 0 elsewhere.
+
+    What stands on one side of the diagonal alone counts for both; zeros are not stored. Also whether a matrix came so
+    near to where it would have to be halved that float32 may decide otherwise.
+    """
+    stored, is_near = correlations.astype(np.float64), False
+    counts = (stored != 0).sum(axis=1)
+    both, out = np.maximum(stored, stored.T), np.zeros_like(stored)
+    for item, row in enumerate(stored):
+        nearest = np.argsort(-row, kind="stable")[:k]
+        nearest = np.sort(nearest[row[nearest] != 0])
+        matrix, long = both[np.ix_(nearest, nearest)].copy(), nearest[counts[nearest] == counts.max(initial=0)]
+        lacks = (both[np.ix_(long, long)] == 0).sum() > long.size
+        least = floors[nearest].min(initial=2) / 2 if lacks else 0.0
+        while lacks:
+            smallest = np.linalg.eigvalsh(matrix + np.eye(nearest.size)).min(initial=1)
+            is_near |= abs(smallest - least) < 1e-4
+            if smallest > least:
+                break
+            matrix /= 2
+        out[item, nearest] = np.linalg.solve(matrix + np.eye(nearest.size), row[nearest])
+    return out, is_near
+
+
 def rating_similarity(measure: str, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
     """How alike two rows of ratings are, NaN being none, over what both have rated."""
     common = ~(np.isnan(x) | np.isnan(y))

@@ -1,7 +1,5 @@
 #include <immintrin.h>
 
-#include <limits>
-
 #include "micro.hpp"
 
 namespace likewise::simd {
@@ -41,7 +39,7 @@ struct Avx2 {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
   }
   static Reg quotients(Reg a, Reg b) {
-    const Reg q = _mm256_div_ps(a, b), most = set1(std::numeric_limits<float>::max());
+    const Reg q = _mm256_div_ps(a, b), most = set1(kGreatestFloat);
     const Reg is_one = _mm256_and_ps(_mm256_cmp_ps(b, zero(), _CMP_GT_OQ), _mm256_cmp_ps(q, most, _CMP_LE_OQ));
     return _mm256_blendv_ps(set1(-1), q, is_one);
   }

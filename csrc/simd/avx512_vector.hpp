@@ -3,8 +3,6 @@
 
 #include <immintrin.h>
 
-#include <limits>
-
 #include "micro.hpp"
 
 namespace likewise::simd {
@@ -54,7 +52,7 @@ struct Avx512 {
   }
   static Reg quotients(Reg a, Reg b) {
     const __mmask16 is_positive = _mm512_cmp_ps_mask(b, zero(), _CMP_GT_OQ);
-    const Reg q = _mm512_maskz_div_ps(is_positive, a, b), most = set1(std::numeric_limits<float>::max());
+    const Reg q = _mm512_maskz_div_ps(is_positive, a, b), most = set1(kGreatestFloat);
     return _mm512_mask_blend_ps(_mm512_mask_cmp_ps_mask(is_positive, q, most, _CMP_LE_OQ), set1(-1), q);
   }
   using Bits = __m512i;

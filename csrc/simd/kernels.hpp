@@ -142,7 +142,7 @@ struct MicroKernels {
   /// kScanColumns. NaN is above nothing. `found` holds n. Any alignment.
   std::int64_t (*find_above)(std::int64_t n, const float* sums, const float* right, float slope, float offset,
                              std::int32_t* found);
-  /// out[j] = x[j] / y[j] where y[j] > 0 and the quotient is at most the greatest float, else -1; n a multiple of
+  /// out[j] = x[j] / y[j] where y[j] > 0 and the quotient is at most kGreatestFloat, else -1; n a multiple of
   /// kScanColumns. The same bits on every instruction set. Any alignment.
   void (*quotients)(std::int64_t n, const float* x, const float* y, float* out);
   /// How many of n numbers, a multiple of kScanColumns, are above a threshold. NaN is above nothing. Any alignment.
@@ -157,6 +157,7 @@ inline constexpr std::int64_t kFlagColumns = 512;
 inline constexpr int kCountBits = 24;
 inline constexpr std::int64_t kFlagBytes = kFlagColumns / 8;
 inline constexpr std::int64_t kScanColumns = 64;
+inline constexpr float kGreatestFloat = 0x1.fffffep127F;
 inline constexpr std::int64_t kTileRows = 8;
 inline constexpr std::int64_t kTileCols = 32;
 

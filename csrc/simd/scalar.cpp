@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "micro.hpp"
 
@@ -51,7 +50,7 @@ struct Scalar {
   static Reg quotients(Reg a, Reg b) {
     return each([&](int i) {
       const float q = a.v[i] / b.v[i];
-      return b.v[i] > 0 && q <= std::numeric_limits<float>::max() ? q : -1.0F;
+      return b.v[i] > 0 && q <= kGreatestFloat ? q : -1.0F;
     });
   }
   static Reg load_bf16(const std::uint16_t* p) {

@@ -160,6 +160,16 @@ def similarity(
 ) -> None: ...
 def sparse_gramian(ctx: Context, by_row: CSR, by_column: CSR, out: Float32) -> None: ...
 def invert_spd(ctx: Context, a: Float32) -> None: ...
+def regress_on_nearest(
+    ctx: Context,
+    correlations: CSR,
+    floors: Float32,
+    first: int,
+    k: int,
+    indptr: NDArray[np.int64],
+    ids: Int32,
+    values: Float32,
+) -> None: ...
 def multiply_sparse(ctx: Context, x: CSR, b: Float32, out: Float32) -> None: ...
 
 class RatingMeasure:

@@ -1,4 +1,4 @@
-"""sparse_gramian, invert_spd and multiply_sparse against NumPy, and the promises of the header."""
+"""sparse_gramian, invert_spd, regress_on_nearest and multiply_sparse against NumPy, and the promises of the header."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import assume, given
 from numpy.testing import assert_allclose, assert_array_equal
 
 import reference
@@ -34,6 +34,31 @@ def multiply_sparse(backend, x, b):
     out = backend.empty((x.n_rows, b.shape[1]))
     backend.kernels.multiply_sparse(backend.context, backend.csr(x), backend.asarray(b), out)
     return backend.to_numpy(out)
+
+
+def regress_on_nearest(backend, correlations, floors, k, first=0, n=None):
+    counts = np.minimum(correlations.row_counts(), k)[first:][:n]
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    ids, values = backend.empty((indptr[-1],), np.int32), backend.empty((indptr[-1],))
+    kernel, given = backend.kernels.regress_on_nearest, (backend.csr(correlations), backend.asarray(floors))
+    kernel(backend.context, *given, first, k, backend.asarray(indptr, np.int64), ids, values)
+    return CSR(indptr, backend.to_numpy(ids), backend.to_numpy(values), (counts.size, correlations.n_cols))
+
+
+def correlations_of(rng, n_items, n_users=40, ridge=1.0, kept=None):
+    """Of the columns of random data, of which each row stores `kept`; and the floors of the items."""
+    x = (rng.random((n_users, n_items)) < 0.3).astype(np.float64)
+    squares = (x * x).sum(axis=0) + ridge
+    found = (x.T @ x / np.sqrt(squares) / np.sqrt(squares)[:, np.newaxis]).astype(np.float32)
+    np.fill_diagonal(found, 0)
+    if kept is not None:
+        order = np.argsort(-found, axis=1, kind="stable")
+        np.put_along_axis(found, order[:, kept:], 0, axis=1)
+    return CSR.from_scipy(sp.csr_array(found)), (ridge / squares).astype(np.float32)
+
+
+def expected_regressions(correlations, floors, k):
+    return reference.regressions_on_nearest(correlations.to_scipy().toarray(), floors, k)[0]
 
 
 def positive_definite(rng, n, ridge=1.0):
@@ -128,6 +153,116 @@ def test_invert_spd_times_its_argument_is_the_identity(seed, n, ridge):
 def test_invert_spd_refuses_what_is_not_square(backend):
     with pytest.raises(ValueError, match=r"^invert_spd: a has 2 rows but a has 3 columns$"):
         backend.kernels.invert_spd(backend.context, backend.zeros((2, 3)))
+
+
+# ---- regress_on_nearest ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_items", [1, 2, 15, 17, 60])
+@pytest.mark.parametrize("k", [1, 3, 16, 33, 1000])
+def test_regressions_match_reference(backend, rng, n_items, k):
+    given = correlations_of(rng, n_items)
+    found = regress_on_nearest(backend, *given, k).to_scipy().toarray()
+    assert_allclose(found, expected_regressions(*given, k), atol=2e-5)
+
+
+def test_regressions_on_everything_are_the_closed_form(backend, rng):
+    x = (rng.random((90, 40)) < 0.5).astype(np.float64)
+    norms = np.sqrt((x * x).sum(axis=0) + 3)
+    found = (x.T @ x / norms / norms[:, np.newaxis]).astype(np.float32)
+    np.fill_diagonal(found, 0)
+    weights = regress_on_nearest(backend, CSR.from_scipy(sp.csr_array(found)), 3 / norms**2, 40).to_scipy().toarray()
+    assert_allclose((weights * norms[:, np.newaxis] / norms).T, reference.linear_autoencoder(x, 3.0), atol=2e-5)
+
+
+def test_what_one_side_stores_counts_for_both(backend, rng):
+    correlations, floors = correlations_of(rng, 30, kept=9)
+    assert not np.array_equal(*(part.to_scipy().toarray() for part in (correlations, correlations.transpose())))
+    found = regress_on_nearest(backend, correlations, floors, 5).to_scipy().toarray()
+    assert_allclose(found, expected_regressions(correlations, floors, 5), rtol=1e-4, atol=2e-5)
+
+
+def test_correlations_that_cannot_be_are_halved_until_they_can(backend):
+    """Items 1 and 3 may both lack what they have in common, as no row has more entries."""
+    entries = {(0, 1): 0.9, (0, 2): 0.8, (0, 3): 0.7, (1, 2): 0.99, (1, 4): 0.5, (2, 3): 0.99, (3, 4): 0.5, (4, 2): 0.1}
+    impossible = np.zeros((5, 5), np.float32)
+    for (row, column), correlation in entries.items():
+        impossible[row, column] = correlation
+        if (row, column) != (4, 2):
+            impossible[column, row] = correlation
+    correlations, floors = CSR.from_scipy(sp.csr_array(impossible)), np.full(5, 0.1, np.float32)
+    assert_array_equal(correlations.row_counts(), 3)
+    assert np.linalg.eigvalsh(impossible[1:4, 1:4] + np.eye(3)).min() < 0
+    found = regress_on_nearest(backend, correlations, floors, 3).to_scipy().toarray()
+    assert_allclose(found, expected_regressions(correlations, floors, 3), atol=1e-5)
+    halved = impossible[1:4, 1:4] / 2 + np.eye(3)
+    assert_allclose(found[0, 1:4], np.linalg.solve(halved, [0.9, 0.8, 0.7]), atol=1e-5)
+
+
+def test_ties_for_the_last_place_go_to_smaller_ids(backend):
+    level = CSR.from_scipy(sp.csr_array((np.ones((9, 9)) - np.eye(9)).astype(np.float32) / 2))
+    found = regress_on_nearest(backend, level, np.full(9, 0.5), 3)
+    assert_array_equal(found.indices.reshape(9, 3)[[0, 2, 8]], [[1, 2, 3], [0, 1, 3], [0, 1, 2]])
+
+
+def test_items_come_block_by_block(backend, rng):
+    given = correlations_of(rng, 25)
+    whole = regress_on_nearest(backend, *given, 7).to_scipy().toarray()
+    for first, n in ((0, 10), (10, 15), (24, 1), (25, 0)):
+        part = regress_on_nearest(backend, *given, 7, first, n).to_scipy().toarray()
+        assert_array_equal(part, whole[first : first + n])
+
+
+def test_regressions_have_the_same_bits_at_any_number_of_threads(same_backends, rng):
+    given = correlations_of(rng, 90, kept=40)
+    first, *others = (regress_on_nearest(backend, *given, 20) for backend in same_backends)
+    for other in others:
+        assert_array_equal(other.values.view(np.int32), first.values.view(np.int32))
+
+
+@given(seed=st.integers(0, 2**32), n_items=st.integers(0, 50), k=st.integers(1, 60), kept=st.integers(1, 60))
+def test_regressions_of_any_data(seed, n_items, k, kept):
+    correlations, floors = correlations_of(np.random.default_rng(seed), n_items, ridge=5.0, kept=kept)
+    expected, is_near = reference.regressions_on_nearest(correlations.to_scipy().toarray(), floors, k)
+    assume(not is_near)
+    for simd in _core.available_simd():
+        found = regress_on_nearest(Backend(2, simd), correlations, floors, k)
+        assert_allclose(found.to_scipy().toarray(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_regressions_refuse_what_does_not_fit(backend, rng):
+    kernel, context, (correlations, floors) = (
+        backend.kernels.regress_on_nearest,
+        backend.context,
+        correlations_of(rng, 6),
+    )
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(correlations.row_counts(), 2))])
+    ids, values = backend.empty((indptr[-1],), np.int32), backend.empty((indptr[-1],))
+    asked = {
+        "correlations": backend.csr(correlations),
+        "floors": floors,
+        "first": 0,
+        "k": 2,
+        "indptr": indptr,
+        "ids": ids,
+        "values": values,
+    }
+    oblong = backend.csr(reference.random_csr(rng, (4, 5), 0.5))
+    for change, message in (
+        ({"correlations": oblong}, "correlations has 4 rows but correlations has 5 columns"),
+        ({"floors": floors[:-1]}, "floors has 5 entries but correlations has 6 rows"),
+        ({"floors": floors + 1}, r"floors must be in \[0, 1\]"),
+        ({"floors": floors * np.nan}, r"floors must be in \[0, 1\]"),
+        ({"k": 0}, "k must be >= 1, got 0"),
+        ({"k": 1}, "indptr must count the nearest"),
+        ({"first": 1}, "there must be a row for each item"),
+        ({"first": -1}, "there must be a row for each item"),
+        ({"indptr": indptr[:0]}, "indptr must begin with 0"),
+        ({"ids": ids[:-1]}, "ids has"),
+        ({"values": values[:-1]}, "values has"),
+    ):
+        with pytest.raises(ValueError, match=f"^regress_on_nearest: {message}"):
+            kernel(context, **{**asked, **change})
 
 
 # ---- multiply_sparse -----------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ MODELS = {
     # Of any sign and without l1, so that all items lead to all others.
     "ease": lw.EASE(regularization=10.0),
     "ease-pruned": lw.EASE(regularization=10.0, k=19),
+    "ease-sparse": lw.EASE(regularization=10.0, k=19, solver="sparse"),
     "edlae": lw.EDLAE(regularization=5.0, dropout=0.2),
     "slim": lw.SLIM(l1_regularization=0.0, l2_regularization=20.0, non_negative=False),
 }

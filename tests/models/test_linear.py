@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import likewise as lw
 import reference
 from likewise.models import linear
+from shared_data import gowalla
 
 MODELS = {"EASE": lw.EASE, "EDLAE": lw.EDLAE}
 
@@ -56,6 +60,33 @@ def test_pruned_weights_are_the_greatest(dense, name, k):
         assert_array_equal(values, whole[item, ids])
         greatest = np.sort(np.abs(whole[item]))[::-1][:k]
         assert_array_equal(np.sort(np.abs(values))[::-1], greatest[greatest > 0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_sparse_solver_with_all_items_is_the_dense_one(name):
+    x = (np.random.default_rng(6).random((200, 30)) < 0.4).astype(np.float32)
+    assert (x.T @ x > 0).all()
+    whole = MODELS[name](regularization=5.0).fit(x).weights_
+    weights = MODELS[name](regularization=5.0, k=29, solver="sparse").fit(x).weights_
+    assert_allclose(weights.to_scipy().toarray(), whole, atol=1e-5)
+
+
+def test_the_sparse_solver_predicts_an_item_from_its_nearest(dense):
+    """Of the weights to each item none but its k nearest by cosine, penalty and all, are other than 0, and these are
+    those of ridge regression."""
+    k, penalty = 6, 5.0
+    weights = lw.EASE(regularization=penalty, k=k, solver="sparse").fit(dense).weights_.to_scipy().toarray()
+    x = dense.astype(np.float64)
+    gramian = x.T @ x
+    norms = np.sqrt(gramian.diagonal() + penalty)
+    cosines = gramian / norms / norms[:, np.newaxis]
+    np.fill_diagonal(cosines, 0)
+    for item in range(50):
+        near = np.argsort(-cosines[item], kind="stable")[:k]
+        near = near[cosines[item, near] > 0]
+        expected = np.zeros(50)
+        expected[near] = np.linalg.solve(gramian[np.ix_(near, near)] + penalty * np.eye(near.size), gramian[near, item])
+        assert_allclose(weights[:, item], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -130,6 +161,8 @@ def test_columns_of_zeros_one_item_and_identical_rows():
     [
         (lw.EASE(regularization=0), "EASE: regularization must be > 0, got 0"),
         (lw.EASE(k=0), "EASE: k must be >= 1, got 0"),
+        (lw.EASE(solver="sparse"), "EASE: solver='sparse' needs k, how many items each one is predicted from"),
+        (lw.EDLAE(solver="lu", k=5), "EDLAE: solver must be one of 'dense', 'sparse', got 'lu'"),
         (lw.EDLAE(dropout=1.0), "EDLAE: dropout must be < 1, got 1"),
         (lw.EDLAE(dropout=-0.1), "EDLAE: dropout must be >= 0, got -0.1"),
     ],
@@ -145,3 +178,33 @@ def test_values_that_leave_float32_are_refused(dense):
         lw.EASE().fit(dense * np.float32(1e15))
     with pytest.raises(ValueError, match=r"is singular in float32; raise it$"):
         lw.EASE(regularization=1e-20).fit(np.ones((50, 300)) * 1000)
+
+
+@pytest.mark.slow
+def test_weights_are_those_of_float64_on_gowalla():
+    """Of the 4,000 items with the most users: what float32 sums and an inverse in place may lose."""
+    data = gowalla("train").by_user.to_scipy()
+    popular = np.sort(np.argsort(-np.bincount(data.indices), kind="stable")[:4000])
+    x = data.tocsc()[:, popular].toarray()
+    weights = lw.EASE(regularization=80).fit(x).weights_
+    # Seen: 3e-6, of weights up to .3.
+    assert np.abs(weights - reference.linear_autoencoder(x, 80.0)).max() < 1e-4
+
+
+def test_a_fit_takes_one_array_of_items_by_items():
+    pytest.importorskip("resource")
+    code = """
+import resource, sys
+import numpy as np, scipy.sparse as sp, likewise as lw
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+rng = np.random.default_rng(0)
+lw.EASE().fit(sp.random_array((300, 200), density=0.1, rng=rng))
+data = lw.Interactions.from_csr(sp.random_array((3000, 3000), density=0.003, rng=rng, format="csr"))
+before = peak()
+lw.EASE().fit(data)
+print((peak() - before) / (4 * 3000**2))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Seen: 1.09.
+    assert float(found.stdout) < 1.3

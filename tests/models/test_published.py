@@ -92,3 +92,15 @@ def test_ease_on_gowalla():
     # Seen: .17651 and .14666; BARS' benchmark of this split has .1765 and .1467, to four digits.
     assert round(result["recall@20"], 4) >= 0.1765
     assert round(result["ndcg@20"], 4) >= 0.1467
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("k", "recall", "ndcg"), [(100, 0.1728, 0.1424), (200, 0.1750, 0.1440)])
+def test_sparse_ease_on_gowalla(k, recall, ndcg):
+    """Not far below the dense one, from a hundredth of the weights."""
+    train, test = gowalla("train"), gowalla("test")
+    model = lw.EASE(regularization=80, k=k, solver="sparse").fit(train)
+    result = lw.evaluate(model, train, test, metrics=("recall@20", "ndcg@20"))
+    # Seen: .1729 and .1425, .1751 and .1441.
+    assert result["recall@20"] >= recall
+    assert result["ndcg@20"] >= ndcg

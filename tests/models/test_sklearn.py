@@ -36,6 +36,7 @@ CHECKED = [
     lw.SLIM(),
     lw.EASE(),
     lw.EDLAE(k=3),
+    lw.EASE(k=3, solver="sparse"),
 ]
 
 

@@ -146,13 +146,20 @@ def without_zeros(matrix: CSR, values: Float32Array | None = None) -> CSR:
     return _only(matrix, (matrix.values if values is None else values) != 0)
 
 
-def keep_greatest(matrix: CSR, k: int) -> CSR:
+def keep_greatest(backend: Backend, matrix: CSR, k: int) -> CSR:
     """Drop all but the `k` greatest entries of each row; of equal ones those of smaller columns stay."""
-    kept = np.ones(matrix.nnz, bool)
-    for row in np.nonzero(matrix.row_counts() > k)[0]:
-        entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        kept[entries.start + np.argsort(-matrix.values[entries], kind="stable")[k:]] = False
-    return _only(matrix, kept)
+    if int(matrix.row_counts().max(initial=0)) <= k:
+        return matrix
+    given, parts, n_block = backend.csr(matrix), [], max(1, _BLOCK_SLOTS // k)
+    for start in range(0, matrix.n_rows, n_block):
+        rows = np.arange(start, min(matrix.n_rows, start + n_block))
+        ids, values = top_k_sparse(backend, one_each(rows, matrix.n_rows), given, k)
+        filled = ids >= 0
+        indptr = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+        part = sp.csr_array((values[filled], ids[filled], indptr), shape=(rows.size, matrix.n_cols))
+        part.sort_indices()
+        parts.append((indptr, part.indices.astype(np.int32), part.data))
+    return _joined(parts, matrix.shape)
 
 
 def _only(matrix: CSR, kept: npt.NDArray[np.bool_]) -> CSR:

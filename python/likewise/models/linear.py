@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from likewise._validation import check_float, check_int
+from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_scores
 
-from ._sparse import ItemItemRecommender, one_each
+from ._sparse import ItemItemRecommender, Measure, nearest, one_each, without_zeros
 
 __all__ = ["EASE", "EDLAE"]
 
@@ -22,6 +22,10 @@ Int64Array = npt.NDArray[np.int64]
 
 # Users whose scores are there at a time, where single ones of them are asked for.
 _BLOCK_USERS = 1024
+# Items regressed on their nearest in a call of the kernel.
+_BLOCK_ITEMS = 1024
+# Correlations that are kept of an item, and of it for each of its weights: what is left out counts as 0.
+_LEAST_RELATED, _RELATED = 500, 5
 # Sums of products of float32 stay exact for whole numbers up to here, and far from its end.
 _LARGEST_SUM = 1e30
 
@@ -31,9 +35,10 @@ class _Autoencoder(ItemItemRecommender):
 
     regularization: float
     k: int | None
+    solver: str
     weights_: Any
 
-    def _penalties(self, squares: Float32Array) -> npt.NDArray[np.float64]:
+    def _penalties(self, squares: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """What is added to the diagonal of X'X, which holds `squares`."""
         return np.full(squares.size, float(self.regularization))
 
@@ -42,15 +47,23 @@ class _Autoencoder(ItemItemRecommender):
         check_float(name, "regularization", self.regularization, minimum=0, maximum=1e30, exclusive=True)
         if self.k is not None:
             check_int(name, "k", self.k, minimum=1, maximum=MAX_K)
+        check_choice(name, "solver", self.solver, ("dense", "sparse"))
+        if self.solver == "sparse" and self.k is None:
+            raise ValueError(f"{name}: solver='sparse' needs k, how many items each one is predicted from")
 
     # ------------------------------------------------------------------ fitting
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
-        name, backend, n_items = type(self).__name__, self._backend(), data.n_items
+        name = type(self).__name__
         largest = float(np.abs(data.by_user.values).max(initial=0))
         if largest**2 * data.n_users > _LARGEST_SUM:
             raise ValueError(f"{name}: values up to {largest:.3g} leave float32 in X'X; scale the values of X")
-        matrix = backend.empty((n_items, n_items))
+        self.weights_ = self._nearest_weights(data) if self.solver == "sparse" else self._all_weights(data)
+
+    def _all_weights(self, data: Interactions) -> Float32Array | CSR:
+        """The minimum, by an inverse in place, and what `k` leaves of it."""
+        name, backend, n_items = type(self).__name__, self._backend(), data.n_items
+        matrix: Float32Array = backend.empty((n_items, n_items))
         kernels = backend.kernels
         kernels.sparse_gramian(backend.context, backend.csr(data.by_user), backend.csr(data.by_item), matrix)
         diagonal = np.einsum("ii->i", matrix)  # a view
@@ -63,7 +76,27 @@ class _Autoencoder(ItemItemRecommender):
             ) from error
         matrix *= -1 / diagonal.astype(np.float32)
         diagonal[:] = 0
-        self.weights_ = matrix if self.k is None else self._pruned(matrix, int(self.k))
+        return matrix if self.k is None else self._pruned(matrix, int(self.k))
+
+    def _nearest_weights(self, data: Interactions) -> CSR:
+        """The minimum where an item has weights from its k nearest alone, and all others are unrelated."""
+        backend, k, n_items = self._backend(), int(self.k or 0), data.n_items
+        squares = np.bincount(data.by_user.indices, data.by_user.values.astype(np.float64) ** 2, n_items)
+        penalties = self._penalties(squares)
+        norms, floors = np.sqrt(squares + penalties), (penalties / (squares + penalties)).astype(np.float32)
+        measure = Measure("product", norms.astype(np.float32), norms.astype(np.float32))
+        n_related = max(_LEAST_RELATED, _RELATED * k)
+        correlations = nearest(backend, data.by_item, data.by_user, measure, n_related, first=0)
+        offsets = np.concatenate([[0], np.cumsum(np.minimum(correlations.row_counts(), k))]).astype(np.int64)
+        ids, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
+        kernel, prepared = backend.kernels.regress_on_nearest, backend.csr(correlations)
+        for first in range(0, n_items, _BLOCK_ITEMS):  # an interrupt comes through between two calls
+            block = offsets[first : first + _BLOCK_ITEMS + 1]
+            found = slice(block[0], block[-1])
+            kernel(backend.context, prepared, floors, first, k, block - block[0], ids[found], values[found])
+        items = np.repeat(np.arange(n_items), np.diff(offsets))
+        weights = (values * norms[items] / norms[ids]).astype(np.float32)
+        return without_zeros(CSR(offsets, ids, weights, (n_items, n_items))).transpose()
 
     def _pruned(self, matrix: Float32Array, k: int) -> CSR:
         """The k weights of greatest magnitude of each item, what is 0 left out."""
@@ -221,8 +254,11 @@ class EASE(_Autoencoder):
     regularization : float, default=500.0
         The penalty :math:`\lambda`, above 0: some tens for small data, up to some thousands for large.
     k : int, default=None
-        Weights that an item keeps, those of greatest magnitude; None keeps all, n_items² of them. Fitting takes that
-        much memory in either case, ranking and files do not.
+        Weights that are kept; None keeps all, n_items² of them.
+    solver : str, default="dense"
+        ``"dense"``: all weights by an inverse of n_items² numbers, and of the weights from each item the `k` of
+        greatest magnitude. ``"sparse"``: each item is predicted from the `k` items whose cosine with it is greatest
+        [2]_, in memory that grows with n_items times `k`; an approximation, which needs `k`.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -242,6 +278,7 @@ class EASE(_Autoencoder):
     References
     ----------
     .. [1] H. Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019, doi:10.1145/3308558.3313710
+    .. [2] H. Steck, Markov random fields for collaborative filtering, NeurIPS 2019, doi:10.48550/arXiv.1910.09645
 
     Examples
     --------
@@ -258,11 +295,13 @@ class EASE(_Autoencoder):
         regularization: float = 500.0,
         k: int | None = None,
         *,
+        solver: str = "dense",
         device: str = "cpu",
         n_jobs: int | None = None,
     ) -> None:
         self.regularization = regularization
         self.k = k
+        self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
 
@@ -282,7 +321,9 @@ class EDLAE(_Autoencoder):
     dropout : float, default=0.3
         The probability p, 0 to 1, 1 left out; with 0 it is `EASE`.
     k : int, default=None
-        Weights that an item keeps, those of greatest magnitude; None keeps all.
+        Weights that are kept; None keeps all.
+    solver : str, default="dense"
+        ``"dense"`` or ``"sparse"``, as of `EASE`.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
@@ -320,12 +361,14 @@ class EDLAE(_Autoencoder):
         dropout: float = 0.3,
         k: int | None = None,
         *,
+        solver: str = "dense",
         device: str = "cpu",
         n_jobs: int | None = None,
     ) -> None:
         self.regularization = regularization
         self.dropout = dropout
         self.k = k
+        self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
 
@@ -334,5 +377,5 @@ class EDLAE(_Autoencoder):
         check_float("EDLAE", "dropout", self.dropout, minimum=0)
         check_float("EDLAE", "dropout", self.dropout, maximum=1, exclusive=True)
 
-    def _penalties(self, squares: Float32Array) -> npt.NDArray[np.float64]:
+    def _penalties(self, squares: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         return super()._penalties(squares) + self.dropout / (1 - self.dropout) * squares.astype(np.float64)

@@ -52,7 +52,7 @@ class _Walk(ItemItemRecommender):
             sums = np.bincount(found.row_numbers(), weights=found.values, minlength=found.n_rows)
             shares = found.values / np.repeat(sums, found.row_counts())
             found = CSR(found.indptr, found.indices, shares.astype(np.float32), found.shape)
-        self.weights_ = keep_greatest(found.transpose(), int(self.k)).transpose()
+        self.weights_ = keep_greatest(self._backend(), found.transpose(), int(self.k)).transpose()
 
 
 class P3Alpha(_Walk):
