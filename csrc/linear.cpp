@@ -309,11 +309,14 @@ void sparse_gramian(const Context& ctx, CsrView<const float> by_row, CsrView<con
   mirror(ctx, out, 1);
 }
 
-void invert_spd(const Context& ctx, MatrixView<float> a) {
+void invert_spd(const Context& ctx, MatrixView<float> a, Offset first, Offset last) {
   check_equal("invert_spd", "a", a.n_rows, "rows", "a", a.n_cols, "columns");
+  const auto is_end = [&](Offset row) { return row % kSweptRows == 0 || row == a.n_rows; };
+  check_that(0 <= first && first <= last && last <= a.n_rows && is_end(first) && is_end(last), "invert_spd",
+             "first and last must be rows of a, multiples of " + std::to_string(kSweptRows) + " or their number");
   Sweep sweep(ctx, a);
-  for (Offset first = 0; first < a.n_rows; first += kSweptRows) sweep.run(first);
-  mirror(ctx, a, -1);
+  for (Offset row = first; row < last; row += kSweptRows) sweep.run(row);
+  if (last == a.n_rows && first < last) mirror(ctx, a, -1);
 }
 
 void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<const float> b, MatrixView<float> out) {

@@ -17,11 +17,12 @@ void sparse_gramian(const Context& ctx, CsrView<const float> by_row, CsrView<con
 
 /// a <- the inverse of a symmetric positive-definite a (n, n) float32, in place; only the upper triangle is read, both
 /// are written. Blocks of rows are swept (Goodnight 1979, doi:10.1080/00031305.1979.10482685) one after the other: the
-/// inverse of the block in float64, then a product of rank kSweptRows over the whole upper triangle.
+/// inverse of the block in float64, then a product of rank kSweptRows over the whole upper triangle. A call sweeps the
+/// rows [first, last), multiples of kSweptRows but for n; the inverse is there when calls have gone from 0 to n.
 /// n^3 flops, as a Cholesky factorization and an inverse from it have, but all in one product; besides a,
-/// 8 kSweptRows n bytes. Bitwise independent of ctx.n_threads. Throws std::invalid_argument when a is not square and
-/// std::domain_error when it is not positive definite; a is lost then.
-void invert_spd(const Context& ctx, MatrixView<float> a);
+/// 8 kSweptRows n bytes. Bitwise independent of ctx.n_threads and of where calls end. Throws std::invalid_argument when
+/// a is not square or the rows are not in it and std::domain_error when a is not positive definite; a is lost then.
+void invert_spd(const Context& ctx, MatrixView<float> a, Offset first, Offset last);
 
 /// out = x b.  x (n, m) sparse, b (m, d), out (n, d) float32; sums are float32, by rising column of x.
 /// 2 nnz d flops; blocks of columns of b are read once a call. Bitwise independent of ctx.n_threads.

@@ -23,10 +23,12 @@ def sparse_gramian(backend, x):
     return backend.to_numpy(out)
 
 
-def invert_spd(backend, a):
+def invert_spd(backend, a, n_block=None):
     out = backend.empty(a.shape)
     out[...] = backend.asarray(a)
-    backend.kernels.invert_spd(backend.context, out)
+    n_block = n_block or max(1, len(a))
+    for first in range(0, len(a), n_block):
+        backend.kernels.invert_spd(backend.context, out, first, min(first + n_block, len(a)))
     return backend.to_numpy(out)
 
 
@@ -150,9 +152,23 @@ def test_invert_spd_times_its_argument_is_the_identity(seed, n, ridge):
         assert_allclose(product, np.eye(n), atol=2e-6 * np.linalg.cond(a.astype(np.float64)) + 1e-4)
 
 
+@pytest.mark.parametrize("n", [100, 256, 300])
+def test_invert_spd_goes_in_several_calls(backend, rng, n):
+    a = positive_definite(rng, n)
+    assert _core.SWEPT_ROWS == 128
+    for n_block in (128, 256):
+        assert_array_equal(invert_spd(backend, a, n_block), invert_spd(backend, a))
+
+
 def test_invert_spd_refuses_what_is_not_square(backend):
     with pytest.raises(ValueError, match=r"^invert_spd: a has 2 rows but a has 3 columns$"):
-        backend.kernels.invert_spd(backend.context, backend.zeros((2, 3)))
+        backend.kernels.invert_spd(backend.context, backend.zeros((2, 3)), 0, 2)
+
+
+@pytest.mark.parametrize(("first", "last"), [(-128, 0), (0, 100), (100, 128), (128, 0), (0, 384)])
+def test_invert_spd_refuses_rows_that_are_no_blocks(backend, first, last):
+    with pytest.raises(ValueError, match=r"^invert_spd: first and last must be rows of a, multiples of 128 or their"):
+        backend.kernels.invert_spd(backend.context, backend.zeros((300, 300)), first, last)
 
 
 # ---- regress_on_nearest ----------------------------------------------------------------------------------------------

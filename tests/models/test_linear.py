@@ -173,6 +173,29 @@ def test_parameters_out_of_range_are_refused(dense, model, message):
         model.fit(dense)
 
 
+@pytest.mark.parametrize("solver", ["dense", "sparse"])
+def test_an_interrupt_leaves_the_model_as_it_was(dense, monkeypatch, solver):
+    model = lw.EASE(regularization=5.0, k=7, solver=solver).fit(dense)
+    weights, expected = model.weights_, model.recommend(k=5)
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear, "ProgressBar", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(dense[:40])
+    assert model.weights_ is weights
+    assert_array_equal(model.recommend(k=5).items, expected.items)
+
+
+@pytest.mark.parametrize("solver", ["dense", "sparse"])
+def test_a_fit_shows_progress_if_it_is_asked_to(dense, capsys, solver):
+    lw.EASE(k=7, solver=solver).fit(dense)
+    assert not capsys.readouterr().err
+    lw.EASE(k=7, solver=solver, verbose=True).fit(dense)
+    assert "EASE" in capsys.readouterr().err
+
+
 def test_values_that_leave_float32_are_refused(dense):
     with pytest.raises(ValueError, match=r"^EASE: values up to 4e\+15 leave float32 in X'X; scale the values of X$"):
         lw.EASE().fit(dense * np.float32(1e15))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_scores
@@ -22,6 +23,8 @@ Int64Array = npt.NDArray[np.int64]
 
 # Users whose scores are there at a time, where single ones of them are asked for.
 _BLOCK_USERS = 1024
+# Multiply-adds of an inverse between two looks at Ctrl-C and the progress bar.
+_SWEPT_PRODUCTS = 1 << 35
 # Items regressed on their nearest in a call of the kernel.
 _BLOCK_ITEMS = 1024
 # Correlations that are kept of an item, and of it for each of its weights: what is left out counts as 0.
@@ -36,6 +39,7 @@ class _Autoencoder(ItemItemRecommender):
     regularization: float
     k: int | None
     solver: str
+    verbose: bool | int
     weights_: Any
 
     def _penalties(self, squares: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -68,8 +72,11 @@ class _Autoencoder(ItemItemRecommender):
         kernels.sparse_gramian(backend.context, backend.csr(data.by_user), backend.csr(data.by_item), matrix)
         diagonal = np.einsum("ii->i", matrix)  # a view
         diagonal += self._penalties(diagonal.copy()).astype(np.float32)
+        # Some tenths of a second on a few cores: an interrupt comes through between two calls.
+        n_swept = kernels.SWEPT_ROWS * max(1, _SWEPT_PRODUCTS // (kernels.SWEPT_ROWS * n_items**2))
         try:
-            kernels.invert_spd(backend.context, matrix)
+            for first in self._progress(n_items, n_swept):
+                kernels.invert_spd(backend.context, matrix, first, min(first + n_swept, n_items))
         except ValueError as error:
             raise ValueError(
                 f"{name}: X'X with a regularization of {self.regularization:g} is singular in float32; raise it"
@@ -90,13 +97,20 @@ class _Autoencoder(ItemItemRecommender):
         offsets = np.concatenate([[0], np.cumsum(np.minimum(correlations.row_counts(), k))]).astype(np.int64)
         ids, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
         kernel, prepared = backend.kernels.regress_on_nearest, backend.csr(correlations)
-        for first in range(0, n_items, _BLOCK_ITEMS):  # an interrupt comes through between two calls
+        for first in self._progress(n_items, _BLOCK_ITEMS):
             block = offsets[first : first + _BLOCK_ITEMS + 1]
             found = slice(block[0], block[-1])
             kernel(backend.context, prepared, floors, first, k, block - block[0], ids[found], values[found])
         items = np.repeat(np.arange(n_items), np.diff(offsets))
         weights = (values * norms[items] / norms[ids]).astype(np.float32)
         return without_zeros(CSR(offsets, ids, weights, (n_items, n_items))).transpose()
+
+    def _progress(self, n_items: int, n_block: int) -> ProgressBar:
+        """The beginnings of blocks of items."""
+        return ProgressBar(
+            range(0, n_items, n_block), verbose=self.verbose, description=type(self).__name__, unit="items",
+            total=n_items, size=lambda first: min(n_block, n_items - first),
+        )  # fmt: skip
 
     def _pruned(self, matrix: Float32Array, k: int) -> CSR:
         """The k weights of greatest magnitude of each item, what is 0 left out."""
@@ -263,6 +277,8 @@ class EASE(_Autoencoder):
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
         Threads; None is every CPU at hand.
+    verbose : bool or int, default=False
+        Whether to show progress.
 
     Attributes
     ----------
@@ -298,12 +314,14 @@ class EASE(_Autoencoder):
         solver: str = "dense",
         device: str = "cpu",
         n_jobs: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         self.regularization = regularization
         self.k = k
         self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
 
 class EDLAE(_Autoencoder):
@@ -328,6 +346,8 @@ class EDLAE(_Autoencoder):
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None
         Threads; None is every CPU at hand.
+    verbose : bool or int, default=False
+        Whether to show progress.
 
     Attributes
     ----------
@@ -364,6 +384,7 @@ class EDLAE(_Autoencoder):
         solver: str = "dense",
         device: str = "cpu",
         n_jobs: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         self.regularization = regularization
         self.dropout = dropout
@@ -371,6 +392,7 @@ class EDLAE(_Autoencoder):
         self.solver = solver
         self.device = device
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
