@@ -194,13 +194,13 @@ def torch_bf16(problem: Problem, threads: int) -> Callable[[], Ranking]:
 def _torch(problem: Problem, threads: int, dtype: str) -> Callable[[], Ranking]:
     library = _imported("torch")
     library.set_num_threads(threads)
-    queries, items = (library.from_numpy(x).to(getattr(library, dtype)) for x in (problem.queries, problem.items))
+    queries, items = (library.tensor(x).to(getattr(library, dtype)) for x in (problem.queries, problem.items))
 
     def block(rows: slice) -> Ranking:
         scores = queries[rows] @ items.T
         if problem.seen is not None:
             seen = problem.seen.take_rows(rows)
-            scores[library.from_numpy(seen.row_numbers()), library.from_numpy(seen.indices).long()] = -library.inf
+            scores[library.tensor(seen.row_numbers()), library.tensor(seen.indices).long()] = -library.inf
         best = library.topk(scores, problem.k)
         return best.indices.numpy(), best.values.float().numpy()
 

@@ -276,12 +276,15 @@ def profile_table(rows: Iterable[Row]) -> str:
 _OTHER_TABLES: dict[str, Callable[[Sequence[Row]], str]] = {"quality": quality_table, "als_profile": profile_table}
 
 
+def _machine(rows: Sequence[Row]) -> str:
+    isa = next((row["isa"] for row in rows if row.get("isa")), None)
+    return "; ".join(filter(None, [rows[0]["cpu"], rows[0]["machine"], isa and f"likewise on {isa}"]))
+
+
 def _where(rows: Sequence[Row]) -> str:
     row = rows[0]
-    isa = next((r["isa"] for r in rows if r.get("isa")), None)
-    parts = [row["cpu"], row["machine"], isa and f"likewise on {isa}", f"commit {row['commit']}", row["run"][:10]]
     measured = f"median of {len(row['samples'])} after a warm-up of {row['warmup']}" if "samples" in row else None
-    return "; ".join(filter(None, [*parts, measured]))
+    return "; ".join(filter(None, [_machine(rows), f"commit {row['commit']}", row["run"][:10], measured]))
 
 
 def read_all(results: Path) -> list[dict[str, Any]]:
@@ -411,13 +414,14 @@ def summary(results: Path) -> str:
     """The tables of README: a line a data set and number of factors, a column a contestant."""
     groups = latest(read_all(results))
     parts: list[str] = []
-    measured: dict[str, None] = {}
+    machines: dict[str, None] = {}
     for bench, (title, cell) in _SUMMARIES.items():
         chosen = {key: rows for key, rows in groups.items() if key.bench == bench}
         if chosen:
-            measured |= dict.fromkeys(map(_where, chosen.values()))
+            machines |= dict.fromkeys(map(_machine, chosen.values()))
             parts.append(f"{title}:\n\n{_pivot(chosen, cell)}")
-    return "\n\n".join([*parts, f"Measured on {'. And on '.join(measured)}."]) if parts else _NO_ROWS
+    said = f"Measured on {'. And on '.join(machines)}. The page of benchmarks has the commit and the day of each table."
+    return "\n\n".join([*parts, said]) if parts else _NO_ROWS
 
 
 def _pivot(groups: Mapping[Key, Sequence[Row]], cell: Callable[[Row], str]) -> str:
