@@ -219,11 +219,13 @@ class Regressions {
     float least = 1;
     for (const Id id : ids) least = std::min(least, floors_[size(id)] / 2);
     float factor = 1;
-    while (form(ids, d, factor, least) && !micro_.cholesky_upper(d, matrix_.get())) factor /= 2;
-    do {  // halved again where rounding alone stands against it
-      form(ids, d, factor, 0);
-      factor /= 2;
-    } while (!micro_.cholesky_upper(d, matrix_.get()));
+    for (int halved = 0; form(ids, d, factor, least) && !micro_.cholesky_upper(d, matrix_.get()); factor /= 2) {
+      if (++halved > 64) throw std::domain_error("regress_on_nearest: correlations are beyond 1, or no numbers");
+    }
+    form(ids, d, factor, 0);
+    if (!micro_.cholesky_upper(d, matrix_.get())) {
+      throw std::domain_error("regress_on_nearest: correlations are singular in float32");
+    }
     micro_.cholesky_solve(d, matrix_.get(), right_.get());
     std::copy_n(right_.get(), n, values.begin());
   }

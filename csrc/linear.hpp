@@ -38,7 +38,8 @@ void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<cons
 /// Row i of the result, the regression of item first + i: columns ids[indptr[i]..indptr[i + 1]), rising, and the
 /// solution in `values`; indptr (n + 1) counts min(k, entries) an item, ids and values hold as many. Ties for the k-th
 /// place go to smaller ids. O(k (k^2 + entries)) flops an item; k^2 + m floats a thread. Bitwise independent of
-/// ctx.n_threads. Throws std::invalid_argument when the shapes disagree.
+/// ctx.n_threads. Throws std::invalid_argument when the shapes disagree and std::domain_error when a is not positive
+/// definite with everything that is stored.
 void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors,
                         Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
                         std::span<float> values);

@@ -51,7 +51,7 @@ struct Columns {
   Offset n = 0, n_features = 0, n_flagged = 0, n_tail = 0, n_tiles = 1;
   std::vector<Id> place_of;  // of a column
   std::vector<Id> ids;       // of the column at a place
-  Scratch<float> right;      // of the column at a place, padded by infinity: flagged ones, then the tail
+  Scratch<float> right;      // of the column at a place, padded by zeros: flagged ones, then the tail
   Scratch<std::uint8_t> bits;
   std::vector<Offset> begins;
   std::vector<Place> places;
@@ -529,7 +529,7 @@ class Comparer {
   /// Adds the products of this tile to their sums, and with kTouches lists the places whose sums were 0 before.
   template <bool kTouches>
   void scatter(Offset begin) {
-    float* sums = sums_.get() - begin;
+    float* sums = sums_.get();
     const Place* places = columns_.places.data();
     const float* values = columns_.is_flat ? nullptr : columns_.values.data();
     Id* touched = found_.get();
@@ -539,7 +539,7 @@ class Comparer {
       const Offset to = ends_[p];
       const float weight = weights_[p];
       for (Offset at = begin_of(p); at < to; ++at) {
-        const Place place = places[at];
+        const Offset place = static_cast<Offset>(places[at]) - begin;
         const float before = sums[place];
         if constexpr (kTouches) {  // stays only if it is new: a branch would be mispredicted every other time
           touched[n_touched] = static_cast<Id>(place);
@@ -550,30 +550,31 @@ class Comparer {
     }
     n_touched_ = n_touched;
     if (!counts_) return;
-    float* supports = supports_.get() - begin;
+    float* supports = supports_.get();
     for (std::size_t p = 0; p < features_.size(); ++p) {
-      for (Offset at = begin_of(p), to = ends_[p]; at < to; ++at) supports[places[at]] += 1.0F;
+      for (Offset at = begin_of(p), to = ends_[p]; at < to; ++at) {
+        supports[static_cast<Offset>(places[at]) - begin] += 1.0F;
+      }
     }
   }
 
   /// Offers the columns that were touched, and forgets their sums. One whose sum was 0 in between stands there twice,
   /// the second time without a sum.
   void take_touched(Offers& offers, Offset begin) {
-    float* sums = sums_.get() - begin;
-    float* supports = counts_ ? supports_.get() - begin : nullptr;
-    const float* right = columns_.right.get() + columns_.n_flagged;
+    const Offset first = columns_.n_flagged + begin;
+    const float* right = columns_.right.get() + first;
     Candidates& given = *candidates_;
     for (Offset t = 0; t < n_touched_; t += Candidates::kRoom) {
       const Offset n = std::min(Candidates::kRoom, n_touched_ - t);
       const Id* touched = found_.get() + t;
       for (Offset c = 0; c < n; ++c) {
         const Id place = touched[c];
-        given.places[c] = static_cast<Id>(columns_.n_flagged) + place;
-        given.sums[c] = std::exchange(sums[place], 0.0F);
+        given.places[c] = static_cast<Id>(first) + place;
+        given.sums[c] = std::exchange(sums_[size(place)], 0.0F);
         given.rights[c] = right[place];
       }
       if (counts_) {
-        for (Offset c = 0; c < n; ++c) given.supports[c] = std::exchange(supports[touched[c]], 0.0F);
+        for (Offset c = 0; c < n; ++c) given.supports[c] = std::exchange(supports_[size(touched[c])], 0.0F);
       }
       given.n = n;
       offers.offer(given);

@@ -25,6 +25,7 @@ struct Problem {
   CsrView<const float> by_user, by_item;
   SlimObjective objective;
   const double* norms;  // |x_i|^2
+  const double* sizes;  // of the values of an item: their root mean square, 1 if there are none
   bool is_positive;     // no gradient rises above where it was for w = 0
 };
 
@@ -34,6 +35,7 @@ struct Coordinate {
   const float* values;
   Offset size;
   double norm, scale;  // |x_i|^2 and 1 / (|x_i|^2 + l2)
+  double unit;         // what a weight is divided by, to be held against the tolerance
   float weight;
   Id item;
 };
@@ -95,6 +97,8 @@ class ColumnSolver {
     return 0;
   }
 
+  [[nodiscard]] double unit_of(Id item) const { return target_size_ / problem_.sizes[item]; }
+
   /// Makes `item` a member with a weight; one that nothing determines stays 0.
   void admit(Id item, float weight) {
     const CsrView<const float>& by_item = problem_.by_item;
@@ -103,7 +107,7 @@ class ColumnSolver {
     is_member_[static_cast<std::size_t>(item)] = 1;
     const Offset first = by_item.indptr[item];
     members_.push_back({by_item.indices + first, by_item.values + first, by_item.row_size(item), problem_.norms[item],
-                        1 / curvature, weight, item});
+                        1 / curvature, unit_of(item), weight, item});
     if (weight != 0) {
       const Coordinate& c = members_.back();
       add_to_residual(c.users, c.values, c.size, -weight);
@@ -115,6 +119,7 @@ class ColumnSolver {
     const CsrView<const float>& by_item = problem_.by_item;
     const Offset first = by_item.indptr[target];
     members_.clear();
+    target_size_ = problem_.sizes[target];
     is_member_[static_cast<std::size_t>(target)] = 1;
     add_to_residual(by_item.indices + first, by_item.values + first, by_item.row_size(target), 1.0F);
     admit_reached(by_item.row_indices(target));
@@ -167,7 +172,7 @@ class ColumnSolver {
       const double passed = std::abs(shrink(gradient[item]));
       gradient[item] = 0;
       const double curvature = problem_.norms[item] + problem_.objective.l2;
-      return is_member_[static_cast<std::size_t>(item)] != 0 || !(passed > least * curvature);
+      return is_member_[static_cast<std::size_t>(item)] != 0 || !(passed > least * curvature * unit_of(item));
     };
     reached_.erase(std::remove_if(reached_.begin(), reached_.end(), stays_out), reached_.end());
     std::sort(reached_.begin(), reached_.end());
@@ -187,11 +192,11 @@ class ColumnSolver {
 
   [[nodiscard]] double least_move() const { return kLeastMove * problem_.objective.tolerance; }
 
-  /// Takes a weight to its minimum, the others held; returns by how much it moved.
+  /// Takes a weight to its minimum, the others held; returns by how much it moved, in its unit.
   double update(Coordinate& c) {
     const auto old = static_cast<double>(c.weight);
     const auto weight = static_cast<float>(shrink(dot(c) + c.norm * old) * c.scale);
-    const double move = std::abs(static_cast<double>(weight) - old);
+    const double move = std::abs(static_cast<double>(weight) - old) / c.unit;
     if (!(move > least_move()) && (weight != 0 || c.weight == 0)) return 0;
     add_to_residual(c.users, c.values, c.size, c.weight - weight);
     c.weight = weight;
@@ -229,6 +234,7 @@ class ColumnSolver {
   std::vector<Id> reached_, restless_, users_;
   std::vector<std::pair<Id, float>> late_;
   Offset sweeps_ = 0;
+  double target_size_ = 1;
 };
 
 /// Writes the greatest weights by rising id; `keys` and `kept` are scratch. Returns how many are not 0.
@@ -321,15 +327,18 @@ Offset solve_all(const Context& ctx, const Problem& problem, const std::optional
 Offset slim(const Context& ctx, CsrView<const float> by_user, CsrView<const float> by_item,
             std::optional<CsrView<const float>> start, std::span<const Id> targets, const SlimObjective& objective,
             MatrixView<Id> ids, MatrixView<float> values, std::span<Id> counts, std::span<Id> n_found) {
-  Problem problem{by_user, by_item, objective, nullptr, false};
+  Problem problem{by_user, by_item, objective, nullptr, nullptr, false};
   check(problem, start, targets, ids, values, counts, n_found);
-  const Scratch<double> norms(static_cast<std::size_t>(by_item.n_rows));
+  const Scratch<double> norms(static_cast<std::size_t>(by_item.n_rows)),
+      sizes(static_cast<std::size_t>(by_item.n_rows));
   for (Offset item = 0; item < by_item.n_rows; ++item) {
     double sum = 0;
     for (const float x : by_item.row_values(item)) sum += static_cast<double>(x) * static_cast<double>(x);
     norms[static_cast<std::size_t>(item)] = sum;
+    sizes[static_cast<std::size_t>(item)] = sum > 0 ? std::sqrt(sum / static_cast<double>(by_item.row_size(item))) : 1;
   }
   problem.norms = norms.get();
+  problem.sizes = sizes.get();
   const std::span<const float> all{by_item.values, static_cast<std::size_t>(by_item.nnz())};
   problem.is_positive = objective.non_negative && std::all_of(all.begin(), all.end(), [](float x) { return x >= 0; });
   const bool is_ones = std::all_of(all.begin(), all.end(), [](float x) { return x == 1; });

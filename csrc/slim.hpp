@@ -10,7 +10,8 @@
 namespace likewise::cpu {
 
 /// What a column minimizes, and when it is done: `iterations` sweeps at most, fewer once one moves no weight by more
-/// than `tolerance`. A weight has no unit, so the same tolerance suits values of any scale.
+/// than `tolerance`, in the unit of a weight: the root mean square of the target's values by that of the item's, which
+/// is 1 where all values are.
 struct SlimObjective {
   double l1 = 0, l2 = 0;
   bool non_negative = true;

@@ -71,7 +71,16 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
     ("iterations", {"type": int}, "sweeps over users and items (als), most sweeps over an item's weights (slim)"),
-    ("solver", {"choices": ("auto", "cholesky", "cg", "ials++")}, "how a vector is solved for (als)"),
+    (
+        "solver",
+        {"choices": ("auto", "cholesky", "cg", "ials++", "dense", "sparse")},
+        "how a vector is solved for (als: the first four), or the weights of an item (ease, edlae: the last two)",
+    ),
+    (
+        "normalize",
+        {"action": argparse.BooleanOptionalAction},
+        "make the weights from an item sum to 1 (walks)",
+    ),
     ("cg_steps", {"type": int}, "most steps that solver cg takes for a vector (als)"),
     ("cg_tol", {"type": float}, "share of its residual at which solver cg is done with a vector (als)"),
     ("block_size", {"type": int}, "block of solver ials++ (als)"),

@@ -215,6 +215,17 @@ def test_correlations_that_cannot_be_are_halved_until_they_can(backend):
     assert_allclose(found[0, 1:4], np.linalg.solve(halved, [0.9, 0.8, 0.7]), atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1.0])
+def test_correlations_that_nothing_mends_are_refused(backend, value):
+    full = np.full((4, 4), value, np.float32)
+    np.fill_diagonal(full, 0)
+    indptr = np.array([0, 3, 6, 9, 12], np.int64)
+    ids = np.array([1, 2, 3, 0, 2, 3, 0, 1, 3, 0, 1, 2], np.int32)
+    correlations = CSR(indptr, ids, full[full != 0], (4, 4))
+    with pytest.raises(ValueError, match=r"^regress_on_nearest: correlations are (singular in float32|beyond 1)"):
+        regress_on_nearest(backend, correlations, np.full(4, 0.5), 2)
+
+
 def test_ties_for_the_last_place_go_to_smaller_ids(backend):
     level = CSR.from_scipy(sp.csr_array((np.ones((9, 9)) - np.eye(9)).astype(np.float32) / 2))
     found = regress_on_nearest(backend, level, np.full(9, 0.5), 3)

@@ -201,6 +201,10 @@ def test_values_that_leave_float32_are_refused(dense):
         lw.EASE().fit(dense * np.float32(1e15))
     with pytest.raises(ValueError, match=r"is singular in float32; raise it$"):
         lw.EASE(regularization=1e-20).fit(np.ones((50, 300)) * 1000)
+    with pytest.raises(ValueError, match=r"^EASE: X'X with a regularization of 1e-20 is singular in float32"):
+        lw.EASE(regularization=1e-20, k=299, solver="sparse").fit(np.ones((50, 300)) * 1000)
+    with pytest.raises(ValueError, match=r"^EDLAE: values up to 4e\+12 leave float32 in X'X; scale the values of X$"):
+        lw.EDLAE(1.0, dropout=1 - 2e-16).fit(dense * np.float32(1e12))
 
 
 @pytest.mark.slow

@@ -353,3 +353,13 @@ def test_any_number_of_threads_finds_the_same(kind, dense):
     X = CSR.from_scipy(sp.csr_array(np.tile(dense, (20, 3))))
     one, two = (_learned(kind(k=7, weighting="bm25", n_jobs=n_jobs), X) for n_jobs in (1, 2))
     assert_array_equal(one, two)
+
+
+def test_ages_may_be_longer_than_the_greatest_integer():
+    """Dates of 1700 and of 2024 are more than 2^63 nanoseconds apart."""
+    times = np.array(["1700-01-01"] * 4 + ["2024-01-01"] * 4, "datetime64[ns]")
+    data = lw.Interactions.from_arrays([0, 0, 1, 1, 2, 2, 3, 3], [0, 1, 0, 1, 1, 2, 1, 2], timestamps=times)
+    weights = lw.ItemKNN(metric="cooccurrence", half_life=1e4).fit(data).weights_.to_scipy().toarray()
+    days = (times[-1].astype("datetime64[D]") - times[0].astype("datetime64[D]")).astype(float)
+    assert weights[1, 2] == pytest.approx(2)
+    assert weights[0, 1] == pytest.approx(2 * 4 ** -(days / 1e4), rel=1e-4)

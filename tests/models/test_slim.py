@@ -175,3 +175,18 @@ def test_what_it_cannot_do_says_why(matrix):
         model.similar_users(0)
     with pytest.raises(NotImplementedError, match="SLIM: needs no index"):
         model.build_index()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e5])
+def test_weights_between_items_of_other_scales_are_found(scale):
+    """A weight has the unit of the one item's values by that of the other's: a small one is not nothing."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((200, 6)) < 0.3).astype(np.float64)
+    x[:, 1] = np.maximum(x[:, 1], x[:, 0] * (rng.random(200) < 0.8))
+    one = lw.SLIM(0.0, 1e-9).fit(x).weights_.to_scipy().toarray()
+    scaled = x.copy()
+    scaled[:, 0] *= scale
+    other = lw.SLIM(0.0, 1e-9).fit(scaled).weights_.to_scipy().toarray()
+    other[0] *= scale
+    other[:, 0] /= scale
+    assert_allclose(other, one, atol=2e-4)

@@ -131,5 +131,11 @@ def test_parameters_out_of_range_are_refused(dense, model, error, message):
 
 
 def test_powers_beyond_float32_are_refused(dense):
-    with pytest.raises(ValueError, match=r"^P3Alpha: .* beyond float32; scale the values of X$"):
+    with pytest.raises(ValueError, match=r"^P3Alpha: .* beyond float32; lower its powers, or scale the values of X$"):
         lw.P3Alpha(alpha=90).fit(dense)
+
+
+def test_weights_that_vanish_are_refused():
+    message = r"^P3Alpha: all weights vanish in float32; lower its powers, or scale the values of X$"
+    with pytest.raises(ValueError, match=message):
+        lw.P3Alpha(alpha=20).fit(np.ones((20, 30)))

@@ -12,7 +12,7 @@ from likewise._validation import check_choice, check_flag, check_float, check_in
 from likewise.data import CSR
 from likewise.retrieval import MAX_K, top_k_scores
 
-from ._sparse import SparseRecommender
+from ._sparse import MAX_SUPPORT, SparseRecommender
 
 __all__ = ["RatingNeighbors"]
 
@@ -115,7 +115,7 @@ class RatingNeighbors(SparseRecommender):
         check_int(name, "k", self.k, minimum=1, maximum=MAX_K)
         check_choice(name, "metric with target='rating'", self.metric, _METRICS)
         check_float(name, "shrinkage", self.shrinkage, minimum=0, maximum=1e30)
-        check_int(name, "min_support", self.min_support, minimum=1)
+        check_int(name, "min_support", self.min_support, minimum=1, maximum=MAX_SUPPORT)
         if self.normalization is not None:
             check_choice(name, "normalization", self.normalization, _NORMALIZATIONS)
         for option in ("weighting", "half_life"):

@@ -20,6 +20,7 @@ from ._results import Explanation, SimilarItems
 from .base import Recommender, is_single
 
 __all__ = [
+    "MAX_SUPPORT",
     "ItemItemRecommender",
     "Measure",
     "SparseRecommender",
@@ -37,6 +38,8 @@ Self = TypeVar("Self", bound="SparseRecommender")
 
 # Slots of neighbours that a call of the kernel fills: 1 GiB of ids and similarities.
 _BLOCK_SLOTS = 1 << 27
+# Counts of float32 are exact up to here.
+MAX_SUPPORT = 1 << 24
 # No sum of products comes near the end of float32.
 _LARGEST_SUM = 1e37
 
@@ -133,11 +136,11 @@ def _joined(parts: list[tuple[Int64Array, Int32Array, Float32Array]], shape: tup
     return CSR(indptr, ids, values, shape)
 
 
-def as_numbers(numbers: npt.NDArray[np.float64], subject: str) -> Float32Array:
+def as_numbers(numbers: npt.NDArray[np.float64], subject: str, way_out: str = "scale the values of X") -> Float32Array:
     """Return what a `Measure` divides by as float32, or say that it cannot be held."""
     largest = float(numbers.max(initial=0))
     if not largest <= float(np.finfo(np.float32).max):
-        raise ValueError(f"{subject}: a denominator of {largest:.3g} is beyond float32; scale the values of X")
+        raise ValueError(f"{subject}: a denominator of {largest:.3g} is beyond float32; {way_out}")
     return numbers.astype(np.float32)
 
 

@@ -283,7 +283,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         """Recommend the `k` best items to each user.
 
         Items of which the model knows nothing, since nobody had them in the fit, go to nobody unless `items` names
-        them. Users of whom it knows nothing, since their history is empty or holds such items alone, get nothing from a
+        them, and from models of sparse weights to nobody at all. Users of whom it knows nothing, since their history is
+        empty or holds such items alone, get nothing from a
         model of taste; `Popularity` serves them.
 
         Parameters

@@ -60,13 +60,14 @@ class _Autoencoder(ItemItemRecommender):
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         name = type(self).__name__
         largest = float(np.abs(data.by_user.values).max(initial=0))
-        if largest**2 * data.n_users > _LARGEST_SUM:
+        diagonal = self._penalties(np.full(1, largest**2 * data.n_users))[0]
+        if not largest**2 * data.n_users + diagonal <= _LARGEST_SUM:
             raise ValueError(f"{name}: values up to {largest:.3g} leave float32 in X'X; scale the values of X")
         self.weights_ = self._nearest_weights(data) if self.solver == "sparse" else self._all_weights(data)
 
     def _all_weights(self, data: Interactions) -> Float32Array | CSR:
         """The minimum, by an inverse in place, and what `k` leaves of it."""
-        name, backend, n_items = type(self).__name__, self._backend(), data.n_items
+        backend, n_items = self._backend(), data.n_items
         matrix: Float32Array = backend.empty((n_items, n_items))
         kernels = backend.kernels
         kernels.sparse_gramian(backend.context, backend.csr(data.by_user), backend.csr(data.by_item), matrix)
@@ -78,9 +79,7 @@ class _Autoencoder(ItemItemRecommender):
             for first in self._progress(n_items, n_swept):
                 kernels.invert_spd(backend.context, matrix, first, min(first + n_swept, n_items))
         except ValueError as error:
-            raise ValueError(
-                f"{name}: X'X with a regularization of {self.regularization:g} is singular in float32; raise it"
-            ) from error
+            raise self._singular() from error
         matrix *= -1 / diagonal.astype(np.float32)
         diagonal[:] = 0
         return matrix if self.k is None else self._pruned(matrix, int(self.k))
@@ -100,10 +99,19 @@ class _Autoencoder(ItemItemRecommender):
         for first in self._progress(n_items, _BLOCK_ITEMS):
             block = offsets[first : first + _BLOCK_ITEMS + 1]
             found = slice(block[0], block[-1])
-            kernel(backend.context, prepared, floors, first, k, block - block[0], ids[found], values[found])
+            try:
+                kernel(backend.context, prepared, floors, first, k, block - block[0], ids[found], values[found])
+            except ValueError as error:
+                raise self._singular() from error
         items = np.repeat(np.arange(n_items), np.diff(offsets))
         weights = (values * norms[items] / norms[ids]).astype(np.float32)
         return without_zeros(CSR(offsets, ids, weights, (n_items, n_items))).transpose()
+
+    def _singular(self) -> ValueError:
+        return ValueError(
+            f"{type(self).__name__}: X'X with a regularization of {self.regularization:g} is singular in float32; "
+            "raise it"
+        )
 
     def _progress(self, n_items: int, n_block: int) -> ProgressBar:
         """The beginnings of blocks of items."""

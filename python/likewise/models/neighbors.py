@@ -14,7 +14,7 @@ from likewise.retrieval import MAX_K, top_k_sparse
 
 from ._rated import RatingNeighbors
 from ._results import SimilarUsers
-from ._sparse import ItemItemRecommender, Measure, as_numbers, nearest, one_each, without_zeros
+from ._sparse import MAX_SUPPORT, ItemItemRecommender, Measure, as_numbers, nearest, one_each, without_zeros
 from .base import is_single
 
 __all__ = ["ItemKNN", "UserKNN"]
@@ -99,9 +99,9 @@ class _Neighbors(RatingNeighbors):
         check_float(name, "shrinkage", self.shrinkage, minimum=0, maximum=1e30)
         if self.weighting is not None:
             check_choice(name, "weighting", self.weighting, _WEIGHTINGS)
-        check_float(name, "alpha", self.alpha, minimum=0, maximum=1 if self.metric == "asymmetric_cosine" else 1e6)
-        check_float(name, "beta", self.beta, minimum=0, maximum=1e6)
-        check_int(name, "min_support", self.min_support, minimum=1)
+        check_float(name, "alpha", self.alpha, minimum=0, maximum=1 if self.metric == "asymmetric_cosine" else 1e3)
+        check_float(name, "beta", self.beta, minimum=0, maximum=1e3)
+        check_int(name, "min_support", self.min_support, minimum=1, maximum=MAX_SUPPORT)
         check_float(name, "bm25_k1", self.bm25_k1, minimum=0, maximum=1e6)
         check_float(name, "bm25_b", self.bm25_b, minimum=0, maximum=1)
         if self.half_life is not None:
@@ -130,8 +130,9 @@ class _Neighbors(RatingNeighbors):
         if times is None:
             raise ValueError(
                 f"{type(self).__name__}: half_life={self.half_life:g} needs the time of each interaction, and these "
-                "have none; build them with Interactions.from_frame(..., timestamp=...) or "
-                "from_arrays(..., timestamps=...), or leave half_life None"
+                "have none, nor have those of a model from a file; build them with "
+                "Interactions.from_frame(..., timestamp=...) or from_arrays(..., timestamps=...) and call fit, "
+                "or leave half_life None"
             )
         matrix = data.by_user
         by_event = data.log is not None and data.duplicates == "sum"
@@ -140,8 +141,10 @@ class _Neighbors(RatingNeighbors):
         moments = data.timestamps if log is None else log.timestamps
         assert moments is not None
         unit = _NANOSECONDS_A_DAY if data.timestamp_unit == "ns" else 1.0
-        # Integers are subtracted as such: float64 does not resolve nanoseconds since 1970.
-        age = (times.max() - moments).astype(np.float64) / (unit * float(self.half_life))
+        # Integers are subtracted as such, for float64 does not resolve nanoseconds since 1970; and without a sign, for
+        # a difference may be twice as great as the greatest of them.
+        age = (times.max().astype(np.uint64) - moments.astype(np.uint64)).astype(np.float64)
+        age /= unit * float(self.half_life)
         decayed = values * np.exp2(-age)
         if log is not None:
             decayed = np.add.reduceat(decayed, log.indptr[:-1]) if matrix.nnz else decayed[:0]

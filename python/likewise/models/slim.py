@@ -27,6 +27,8 @@ _MAX_PENALTY = 1e30
 # Weights of an item that there is room for at first where `k` sets no limit; those of the few that have more are
 # computed again.
 _USUAL_WEIGHTS = 4096
+# Items in a call of the kernel: an interrupt comes through between two.
+_BLOCK_ITEMS = 512
 # Slots of weights that a call of the kernel fills: 128 MiB of ids and weights.
 _BLOCK_SLOTS = 1 << 24
 
@@ -64,7 +66,8 @@ class SLIM(ItemItemRecommender):
     iterations : int, default=1000
         Most sweeps over the weights of an item.
     tolerance : float, default=1e-4
-        An item is done once a sweep moves no weight by more than this. Weights have no unit.
+        An item is done once a sweep moves no weight by more than this, in units of the root mean square of the item's
+        values by that of the other's: 1 for data of ones. A tenth of it is the least weight that joins.
     warm_start : bool, default=False
         Whether a second `fit` starts from the weights of the first, items found again by id: for a path of penalties
         from the greatest to the least.
@@ -153,7 +156,7 @@ class SLIM(ItemItemRecommender):
         start = self._start(data, previous)
         solver = _Solver(self, get_backend(self.device, self.n_jobs, name), data)
         room = min(n_items, _USUAL_WEIGHTS if self.k is None else self.k)
-        n_block = max(1, _BLOCK_SLOTS // room)
+        n_block = max(1, min(_BLOCK_ITEMS, _BLOCK_SLOTS // room))
         blocks = ProgressBar(
             range(0, n_items, n_block), verbose=self.verbose, description=name, unit="items", total=n_items,
             size=lambda first: min(n_block, n_items - first),

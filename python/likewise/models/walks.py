@@ -11,6 +11,9 @@ from ._sparse import ItemItemRecommender, Measure, as_numbers, keep_greatest, ne
 
 __all__ = ["P3Alpha", "RP3Beta"]
 
+# Where float32 begins to lose digits.
+_LEAST_WEIGHT = float(np.finfo(np.float32).tiny)
+
 
 class _Walk(ItemItemRecommender):
     """A walk user - item - other user - other item, kept as weights between the two items."""
@@ -36,9 +39,15 @@ class _Walk(ItemItemRecommender):
         item_degrees = np.bincount(by_user.indices, weights=values, minlength=by_user.n_cols)
         # Half of a user's share goes to either side: the product is symmetric, and ones stay equal within a user.
         shares = values**self.alpha / np.repeat(user_degrees, by_user.row_counts()) ** (self.alpha / 2)
-        columns = CSR(by_user.indptr, by_user.indices, as_numbers(shares.astype(np.float64), name), by_user.shape)
+        way_out = "lower its powers, or scale the values of X"
+        shares = as_numbers(shares.astype(np.float64), name, way_out)
+        columns = CSR(by_user.indptr, by_user.indices, shares, by_user.shape)
         powers = (float(self.alpha), self._discount())
-        left, right = (as_numbers(item_degrees.astype(np.float64) ** power, name) for power in powers)
+        left, right = (as_numbers(item_degrees.astype(np.float64) ** power, name, way_out) for power in powers)
+        known = item_degrees > 0
+        least = float(left[known].min(initial=np.inf)) * float(right[known].min(initial=np.inf))
+        if known.any() and float(shares.max()) ** 2 < least * _LEAST_WEIGHT:
+            raise ValueError(f"{name}: all weights vanish in float32; {way_out}")
         found = nearest(
             self._backend(),
             columns.transpose(),
