@@ -199,12 +199,12 @@ class Sweep {
 /// Solves the regressions of one thread.
 class Regressions {
  public:
-  Regressions(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors, Offset longest,
+  Regressions(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors, Offset n_kept,
               Offset k)
       : micro_(*ctx.micro),
         correlations_(correlations),
         floors_(floors),
-        longest_(longest),
+        n_kept_(n_kept),
         keys_(size(correlations.n_cols)),
         places_(size(correlations.n_cols), -1),
         matrix_(size(simd::padded(k) * simd::padded(k))),
@@ -259,14 +259,14 @@ class Regressions {
     for (const Id id : ids) {
       const std::span<const Id> others = correlations_.row_indices(id);
       const std::span<const float> numbers = correlations_.row_values(id);
-      const bool is_long = correlations_.row_size(id) == longest_;
+      const bool is_long = correlations_.row_size(id) >= n_kept_;
       n_long += static_cast<Offset>(is_long);
       const Offset row = places_[size(id)];
       for (std::size_t e = 0; e < others.size(); ++e) {
         const Offset column = places_[size(others[e])];
         if (column < 0) continue;
         float& entry = matrix[std::min(row, column) * d + std::max(row, column)];
-        n_among_long += static_cast<Offset>(is_long && entry == 0 && correlations_.row_size(others[e]) == longest_);
+        n_among_long += static_cast<Offset>(is_long && entry == 0 && correlations_.row_size(others[e]) >= n_kept_);
         entry = factor * numbers[e];
       }
     }
@@ -277,7 +277,7 @@ class Regressions {
   const simd::MicroKernels& micro_;
   CsrView<const float> correlations_;
   std::span<const float> floors_;
-  Offset longest_;
+  Offset n_kept_;
   std::vector<Key> keys_;
   std::vector<Id> places_;
   Scratch<float> matrix_, right_;
@@ -343,7 +343,7 @@ void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<cons
 }
 
 void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors,
-                        Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
+                        Offset n_kept, Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
                         std::span<float> values) {
   constexpr const char* kName = "regress_on_nearest";
   const auto length = [](const auto& span) { return static_cast<Offset>(span.size()); };
@@ -355,8 +355,7 @@ void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, s
   check_that(!indptr.empty() && indptr[0] == 0, kName, "indptr must begin with 0");
   const Offset n = length(indptr) - 1;
   check_that(first >= 0 && first + n <= correlations.n_rows, kName, "there must be a row for each item");
-  Offset most = 0, longest = 0;
-  for (Offset i = 0; i < correlations.n_rows; ++i) longest = std::max(longest, correlations.row_size(i));
+  Offset most = 0;
   for (Offset i = 0; i < n; ++i) {
     const Offset n_nearest = indptr[size(i) + 1] - indptr[size(i)];
     check_that(n_nearest == std::min(k, correlations.row_size(first + i)), kName, "indptr must count the nearest");
@@ -367,7 +366,7 @@ void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, s
   std::vector<std::unique_ptr<Regressions>> regressions(size(ctx.n_threads));
   parallel_for(ctx, n, 4, [&](Offset begin, Offset end, int worker) {
     auto& mine = regressions[size(worker)];
-    if (!mine) mine = std::make_unique<Regressions>(ctx, correlations, floors, longest, most);
+    if (!mine) mine = std::make_unique<Regressions>(ctx, correlations, floors, n_kept, most);
     for (Offset i = begin; i < end; ++i) {
       const std::size_t from = size(indptr[size(i)]), n_nearest = size(indptr[size(i) + 1]) - from;
       mine->solve(first + i, ids.subspan(from, n_nearest), values.subspan(from, n_nearest));

@@ -31,9 +31,9 @@ void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<cons
 
 /// Regresses each item of [first, first + n) on the k items most correlated with it: solves a y = c, where a holds the
 /// correlations of those with each other and 1 on the diagonal, and c their correlations with the item.
-/// `correlations` (m, m) has no diagonal, and what it stores on both sides is equal there. A row as long as the longest
-/// may lack entries: a correlation that two such rows lack counts as 0, and then the eigenvalues of a, which are no
-/// less than the least of the items' `floors` (m) if nothing is left out, may be: while one is below half of that,
+/// `correlations` (m, m) has no diagonal, and what it stores on both sides is equal there. A row of n_kept entries
+/// or more may lack some: a correlation that two such rows lack counts as 0, and then the eigenvalues of a, which are
+/// no less than the least of the items' `floors` (m) if nothing is left out, may be: while one is below half of that,
 /// correlations in a are halved.
 /// Row i of the result, the regression of item first + i: columns ids[indptr[i]..indptr[i + 1]), rising, and the
 /// solution in `values`; indptr (n + 1) counts min(k, entries) an item, ids and values hold as many. Ties for the k-th
@@ -41,7 +41,7 @@ void multiply_sparse(const Context& ctx, CsrView<const float> x, MatrixView<cons
 /// ctx.n_threads. Throws std::invalid_argument when the shapes disagree and std::domain_error when a is not positive
 /// definite with everything that is stored.
 void regress_on_nearest(const Context& ctx, CsrView<const float> correlations, std::span<const float> floors,
-                        Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
+                        Offset n_kept, Offset first, Offset k, std::span<const Offset> indptr, std::span<Id> ids,
                         std::span<float> values);
 
 inline constexpr Offset kSweptRows = 128;

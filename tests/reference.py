@@ -103,7 +103,7 @@ def linear_autoencoder(x: npt.NDArray[np.floating], penalties: npt.ArrayLike) ->
 
 
 def regressions_on_nearest(
-    correlations: npt.NDArray[np.floating], floors: npt.NDArray[np.floating], k: int
+    correlations: npt.NDArray[np.floating], floors: npt.NDArray[np.floating], k: int, n_kept: int
 ) -> tuple[npt.NDArray[np.float64], bool]:
     """In row j the regression of item j on the k items with the greatest stored correlations; 0 elsewhere.
 
@@ -116,7 +116,7 @@ def regressions_on_nearest(
     for item, row in enumerate(stored):
         nearest = np.argsort(-row, kind="stable")[:k]
         nearest = np.sort(nearest[row[nearest] != 0])
-        matrix, long = both[np.ix_(nearest, nearest)].copy(), nearest[counts[nearest] == counts.max(initial=0)]
+        matrix, long = both[np.ix_(nearest, nearest)].copy(), nearest[counts[nearest] >= n_kept]
         lacks = (both[np.ix_(long, long)] == 0).sum() > long.size
         least = floors[nearest].min(initial=2) / 2 if lacks else 0.0
         while lacks:

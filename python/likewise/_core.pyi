@@ -167,6 +167,7 @@ def regress_on_nearest(
     ctx: Context,
     correlations: CSR,
     floors: Float32,
+    n_kept: int,
     first: int,
     k: int,
     indptr: NDArray[np.int64],

@@ -38,12 +38,17 @@ def multiply_sparse(backend, x, b):
     return backend.to_numpy(out)
 
 
-def regress_on_nearest(backend, correlations, floors, k, first=0, n=None):
+def longest(correlations):
+    return int(correlations.row_counts().max(initial=0))
+
+
+def regress_on_nearest(backend, correlations, floors, k, first=0, n=None, n_kept=None):
     counts = np.minimum(correlations.row_counts(), k)[first:][:n]
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     ids, values = backend.empty((indptr[-1],), np.int32), backend.empty((indptr[-1],))
     kernel, given = backend.kernels.regress_on_nearest, (backend.csr(correlations), backend.asarray(floors))
-    kernel(backend.context, *given, first, k, backend.asarray(indptr, np.int64), ids, values)
+    n_kept = longest(correlations) if n_kept is None else n_kept
+    kernel(backend.context, *given, n_kept, first, k, backend.asarray(indptr, np.int64), ids, values)
     return CSR(indptr, backend.to_numpy(ids), backend.to_numpy(values), (counts.size, correlations.n_cols))
 
 
@@ -60,7 +65,7 @@ def correlations_of(rng, n_items, n_users=40, ridge=1.0, kept=None):
 
 
 def expected_regressions(correlations, floors, k):
-    return reference.regressions_on_nearest(correlations.to_scipy().toarray(), floors, k)[0]
+    return reference.regressions_on_nearest(correlations.to_scipy().toarray(), floors, k, longest(correlations))[0]
 
 
 def positive_definite(rng, n, ridge=1.0):
@@ -226,6 +231,13 @@ def test_correlations_that_nothing_mends_are_refused(backend, value):
         regress_on_nearest(backend, correlations, np.full(4, 0.5), 2)
 
 
+def test_rows_shorter_than_what_is_kept_lack_nothing(backend):
+    """Items 1 and 2 have nothing in common; whether that is known decides, for the floor is higher than it can be."""
+    found = np.array([[0, 0.9, 0.9], [0.9, 0, 0], [0.9, 0, 0]], np.float32)
+    given = CSR.from_scipy(sp.csr_array(found)), np.full(3, 1, np.float32)
+    assert_allclose(regress_on_nearest(backend, *given, 2, n_kept=3).row(0)[1], [0.9, 0.9], atol=1e-6)
+
+
 def test_ties_for_the_last_place_go_to_smaller_ids(backend):
     level = CSR.from_scipy(sp.csr_array((np.ones((9, 9)) - np.eye(9)).astype(np.float32) / 2))
     found = regress_on_nearest(backend, level, np.full(9, 0.5), 3)
@@ -250,7 +262,8 @@ def test_regressions_have_the_same_bits_at_any_number_of_threads(same_backends, 
 @given(seed=st.integers(0, 2**32), n_items=st.integers(0, 50), k=st.integers(1, 60), kept=st.integers(1, 60))
 def test_regressions_of_any_data(seed, n_items, k, kept):
     correlations, floors = correlations_of(np.random.default_rng(seed), n_items, ridge=5.0, kept=kept)
-    expected, is_near = reference.regressions_on_nearest(correlations.to_scipy().toarray(), floors, k)
+    dense, n_kept = correlations.to_scipy().toarray(), longest(correlations)
+    expected, is_near = reference.regressions_on_nearest(dense, floors, k, n_kept)
     assume(not is_near)
     for simd in _core.available_simd():
         found = regress_on_nearest(Backend(2, simd), correlations, floors, k)
@@ -268,6 +281,7 @@ def test_regressions_refuse_what_does_not_fit(backend, rng):
     asked = {
         "correlations": backend.csr(correlations),
         "floors": floors,
+        "n_kept": 6,
         "first": 0,
         "k": 2,
         "indptr": indptr,

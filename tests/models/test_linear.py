@@ -203,6 +203,8 @@ def test_values_that_leave_float32_are_refused(dense):
         lw.EASE(regularization=1e-20).fit(np.ones((50, 300)) * 1000)
     with pytest.raises(ValueError, match=r"^EASE: X'X with a regularization of 1e-20 is singular in float32"):
         lw.EASE(regularization=1e-20, k=299, solver="sparse").fit(np.ones((50, 300)) * 1000)
+    with pytest.raises(ValueError, match=r"^EASE: X'X with a regularization of 1e-40 is singular in float32"):
+        lw.EASE(regularization=1e-40).fit(np.eye(3)[:, :2] * 1e-20)
     with pytest.raises(ValueError, match=r"^EDLAE: values up to 4e\+12 leave float32 in X'X; scale the values of X$"):
         lw.EDLAE(1.0, dropout=1 - 2e-16).fit(dense * np.float32(1e12))
 

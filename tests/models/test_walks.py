@@ -135,7 +135,17 @@ def test_powers_beyond_float32_are_refused(dense):
         lw.P3Alpha(alpha=90).fit(dense)
 
 
-def test_weights_that_vanish_are_refused():
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [(lw.P3Alpha(alpha=20), np.ones((20, 30))), (lw.P3Alpha(alpha=14), np.ones((6, 4)) * 1e-3)],
+    ids=["many", "small"],
+)
+def test_weights_that_vanish_are_refused(model, x):
     message = r"^P3Alpha: all weights vanish in float32; lower its powers, or scale the values of X$"
     with pytest.raises(ValueError, match=message):
-        lw.P3Alpha(alpha=20).fit(np.ones((20, 30)))
+        model.fit(x)
+
+
+def test_products_of_powers_beyond_float32_are_refused():
+    with pytest.raises(ValueError, match=r"^RP3Beta: a denominator of .* is beyond float32; lower its powers"):
+        lw.RP3Beta(alpha=7, beta=0.6).fit(np.ones((200, 3)) * 1e3)

@@ -29,7 +29,7 @@ _SWEPT_PRODUCTS = 1 << 35
 _BLOCK_ITEMS = 1024
 # Correlations that are kept of an item, and of it for each of its weights: what is left out counts as 0.
 _LEAST_RELATED, _RELATED = 500, 5
-# Sums of products of float32 stay exact for whole numbers up to here, and far from its end.
+# Sums of products stay far from the end of float32.
 _LARGEST_SUM = 1e30
 
 
@@ -80,7 +80,11 @@ class _Autoencoder(ItemItemRecommender):
                 kernels.invert_spd(backend.context, matrix, first, min(first + n_swept, n_items))
         except ValueError as error:
             raise self._singular() from error
-        matrix *= -1 / diagonal.astype(np.float32)
+        with np.errstate(all="ignore"):
+            scales = -1 / diagonal
+        if not (np.isfinite(diagonal).all() and np.isfinite(scales).all()):
+            raise self._singular()
+        matrix *= scales
         diagonal[:] = 0
         return matrix if self.k is None else self._pruned(matrix, int(self.k))
 
@@ -100,7 +104,9 @@ class _Autoencoder(ItemItemRecommender):
             block = offsets[first : first + _BLOCK_ITEMS + 1]
             found = slice(block[0], block[-1])
             try:
-                kernel(backend.context, prepared, floors, first, k, block - block[0], ids[found], values[found])
+                kernel(
+                    backend.context, prepared, floors, n_related, first, k, block - block[0], ids[found], values[found]
+                )
             except ValueError as error:
                 raise self._singular() from error
         items = np.repeat(np.arange(n_items), np.diff(offsets))
@@ -280,7 +286,7 @@ class EASE(_Autoencoder):
     solver : str, default="dense"
         ``"dense"``: all weights by an inverse of n_items² numbers, and of the weights from each item the `k` of
         greatest magnitude. ``"sparse"``: each item is predicted from the `k` items whose cosine with it is greatest
-        [2]_, in memory that grows with n_items times `k`; an approximation, which needs `k`.
+        and not 0 [2]_, in memory that grows with n_items times `k`; an approximation, which needs `k`.
     device : str, default="cpu"
         ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     n_jobs : int, default=None

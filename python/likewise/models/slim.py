@@ -67,7 +67,8 @@ class SLIM(ItemItemRecommender):
         Most sweeps over the weights of an item.
     tolerance : float, default=1e-4
         An item is done once a sweep moves no weight by more than this, in units of the root mean square of the item's
-        values by that of the other's: 1 for data of ones. A tenth of it is the least weight that joins.
+        values by that of the other's: 1 for data of ones. A tenth of it is the least weight that joins. Where
+        columns are nearly the same and penalties small, weights go on in small steps: lower it there.
     warm_start : bool, default=False
         Whether a second `fit` starts from the weights of the first, items found again by id: for a path of penalties
         from the greatest to the least.

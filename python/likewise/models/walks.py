@@ -40,13 +40,15 @@ class _Walk(ItemItemRecommender):
         # Half of a user's share goes to either side: the product is symmetric, and ones stay equal within a user.
         shares = values**self.alpha / np.repeat(user_degrees, by_user.row_counts()) ** (self.alpha / 2)
         way_out = "lower its powers, or scale the values of X"
+        greatest = float(shares.max(initial=0))
         shares = as_numbers(shares.astype(np.float64), name, way_out)
         columns = CSR(by_user.indptr, by_user.indices, shares, by_user.shape)
         powers = (float(self.alpha), self._discount())
         left, right = (as_numbers(item_degrees.astype(np.float64) ** power, name, way_out) for power in powers)
-        known = item_degrees > 0
-        least = float(left[known].min(initial=np.inf)) * float(right[known].min(initial=np.inf))
-        if known.any() and float(shares.max()) ** 2 < least * _LEAST_WEIGHT:
+        as_numbers(np.array([float(left.max(initial=0)) * float(right.max(initial=0))]), name, way_out)
+        known = item_degrees[item_degrees > 0]
+        least = np.prod([(known**power).min(initial=np.inf) for power in powers])
+        if known.size and greatest**2 < _LEAST_WEIGHT * max(1.0, least):
             raise ValueError(f"{name}: all weights vanish in float32; {way_out}")
         found = nearest(
             self._backend(),
