@@ -196,6 +196,20 @@ def test_a_fit_shows_progress_if_it_is_asked_to(dense, capsys, solver):
     assert "EASE" in capsys.readouterr().err
 
 
+def test_ranking_by_dense_weights_may_show_progress(dense, monkeypatch):
+    asked, rank = [], linear.top_k_scores
+
+    def ranked(*args, **options):
+        asked.append(options["verbose"])
+        return rank(*args, **options)
+
+    monkeypatch.setattr(linear, "top_k_scores", ranked)
+    model = lw.EASE().fit(dense)
+    model.recommend(k=3)
+    model.set_params(verbose=True).recommend(k=3)
+    assert asked == [False, True]
+
+
 def test_values_that_leave_float32_are_refused(dense):
     with pytest.raises(ValueError, match=r"^EASE: values up to 4e\+15 leave float32 in X'X; scale the values of X$"):
         lw.EASE().fit(dense * np.float32(1e15))

@@ -193,6 +193,7 @@ class _Autoencoder(ItemItemRecommender):
             exclude,
             deny,
             allow,
+            verbose=self.verbose,
             subject=subject,
         )
         nothing = ~self._says_something(queries)
