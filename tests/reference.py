@@ -357,3 +357,47 @@ def similarities(
     if first >= 0:
         found[np.arange(len(a)), first + np.arange(len(a))] = 0
     return found
+
+
+def logistic(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+
+
+def ranking_steps(
+    loss: str,
+    triples: list[tuple[int, int, list[int]]],
+    learning_rate: float,
+    regularization: float,
+    users: npt.NDArray[np.floating],
+    items: npt.NDArray[np.floating],
+    biases: npt.NDArray[np.floating],
+    weights: list[float] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Steps of `ranking_epoch` for given users, positives and candidates, after another."""
+    x, y = users.astype(np.float64), items.astype(np.float64)
+    b = biases.astype(np.float64) if biases.size else np.zeros(len(y))
+    keep = 1 - learning_rate * regularization
+
+    def step(u: int, moves: dict[int, float]) -> None:
+        gradient = sum(g * y[i] for i, g in moves.items())
+        for i, g in moves.items():
+            y[i] = keep * y[i] + learning_rate * g * x[u]
+            b[i] = keep * b[i] + learning_rate * g if biases.size else 0
+        x[u] = keep * x[u] + learning_rate * gradient
+
+    for t, (u, i, candidates) in enumerate(triples):
+        scores = y @ x[u] + b
+        if loss == "bpr":
+            j = candidates[int(np.argmax(scores[candidates]))]
+            g = float(logistic(scores[j] - scores[i]))
+            step(u, {i: g, j: -g})
+        elif loss == "warp":
+            n_draws = next((t for t, j in enumerate(candidates, 1) if scores[j] > scores[i] - 1), 0)
+            if n_draws:
+                g = np.log(max(1, (len(y) - 1) // n_draws))
+                step(u, {i: g, candidates[n_draws - 1]: -g})
+        else:
+            step(u, {i: (1 if weights is None else weights[t]) * float(logistic(-scores[i]))})
+            for j in candidates:
+                step(u, {j: -float(logistic(y[j] @ x[u] + b[j]))})
+    return x, y, b

@@ -41,6 +41,7 @@ struct Avx512 {
   static Reg sum_each(const Reg* a) {
     return fold_lanes(fold_lanes(fold_four(a), fold_four(a + 4)), fold_lanes(fold_four(a + 8), fold_four(a + 12)));
   }
+  static float reduce(Reg a) { return _mm512_reduce_add_ps(a); }
   static std::uint32_t above(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
   /// Writes the numbers from `first` on whose bits are set, and whatever up to kLanes; returns how many are set.
   static std::int64_t list_set(std::uint32_t mask, std::int32_t first, std::int32_t* out) {

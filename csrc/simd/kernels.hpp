@@ -39,6 +39,12 @@ struct alignas(64) ScreenQueries {
   const std::int8_t* tiles = nullptr;
 };
 
+/// What a step of stochastic gradient descent multiplies: the gradient, and what it leaves of a vector of a user and of
+/// an item (with its bias).
+struct StepRates {
+  float step = 0, keep_user = 1, keep_item = 1;
+};
+
 /// By how much a score of quantized vectors can be off (Cauchy and Schwarz): `kScoreSlack` is for rounding in float32,
 /// `kTinyScore` for numbers too small for it.
 inline constexpr float kScoreSlack = 1.5e-6F, kTinyScore = 1e-32F;
@@ -147,6 +153,20 @@ struct MicroKernels {
   void (*quotients)(std::int64_t n, const float* x, const float* y, float* out);
   /// How many of n numbers, a multiple of kScanColumns, are above a threshold. NaN is above nothing. Any alignment.
   std::int64_t (*count_above)(std::int64_t n, const float* x, float threshold);
+  /// out[p] = x . rows[ids[p]] for n rows that lie one after another, d long; d a multiple of kPad. Any alignment.
+  void (*dot_gathered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const float* rows, const float* x,
+                       float* out);
+  /// Steps of BPR for one user and n pairs after another, each item ids[2p] before item ids[2p + 1], which differ: with
+  /// x = user . (i - j) + bias_i - bias_j and g = rates.step / (1 + exp(x)), user <- keep user + g (i - j), i <- keep i
+  /// + g user, j <- keep j - g user, and the biases alike. Returns how many x were above 0. Biases may be null; d a
+  /// multiple of kPad. Any alignment.
+  std::int64_t (*bpr_steps)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const StepRates& rates,
+                            float* user, float* items, float* biases);
+  /// One such step of all three vectors with a given g; and one of a user and an item alone.
+  void (*triple_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* liked, float* disliked);
+  void (*pair_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* item);
+  /// 1 / (1 + exp(-x)), to 2e-7 of it or 1e-37.
+  float (*logistic)(float x);
   /// out <- x as float32; any length.
   void (*widen_bf16)(const std::uint16_t* x, std::int64_t n, float* out);
   void (*widen_int8)(const std::int8_t* x, std::int64_t n, float* out);

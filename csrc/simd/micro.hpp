@@ -609,6 +609,139 @@ struct Micro {
     return n_above;
   }
 
+  // ---- stochastic gradient descent ----------------------------------------------------------------------------------
+
+  /// The sum of the lanes, in registers where the instruction set has a way.
+  static float reduce(Reg v) {
+    if constexpr (requires { V::reduce(v); }) return V::reduce(v);
+    return sum(v);
+  }
+
+  static float logistic(float x) {
+    // exp(-x) = 2^n 2^f with |f| <= 1/2; 2^f by its Taylor series. Beyond +-87 the result is as good as 0 or 1.
+    const float bounded = x > 87.0F ? 87.0F : x < -87.0F ? -87.0F : x;
+    const float power = -1.442695041F * bounded;
+    constexpr float kRound = 12582912.0F;  // 1.5 2^23: what is added to it is rounded to a whole number
+    const float rounded = power + kRound;
+    const float whole = rounded - kRound;
+    const float f = (power - whole) * 0.693147181F;
+    float series = 1.0F / 5040;
+    series = series * f + 1.0F / 720;
+    series = series * f + 1.0F / 120;
+    series = series * f + 1.0F / 24;
+    series = series * f + 1.0F / 6;
+    series = series * f + 0.5F;
+    series = series * f + 1.0F;
+    series = series * f + 1.0F;
+    const std::uint32_t exponent = __builtin_bit_cast(std::uint32_t, rounded) << 23;  // n in the low bits
+    const float scale = __builtin_bit_cast(float, exponent + 0x3F800000U);
+    return 1.0F / (1.0F + series * scale);
+  }
+
+  template <int kRows>
+  static void dot_some(Size d, const std::int32_t* ids, const float* rows, const float* x, float* out) {
+    const float* row[kRows];
+    Reg sums[kRows];
+    for (int p = 0; p < kRows; ++p) {
+      row[p] = rows + static_cast<Size>(ids[p]) * d;
+      sums[p] = V::zero();
+    }
+    for (Size j = 0; j < d; j += kLanes) {
+      const Reg right = V::load(x + j);
+      for (int p = 0; p < kRows; ++p) sums[p] = V::fma(V::load(row[p] + j), right, sums[p]);
+    }
+    for (int p = 0; p < kRows; ++p) out[p] = reduce(sums[p]);
+  }
+
+  static void dot_gathered(Size n, Size d, const std::int32_t* ids, const float* rows, const float* x, float* out) {
+    Size p = 0;
+    for (; p + 4 <= n; p += 4) dot_some<4>(d, ids + p, rows, x, out + p);
+    for (; p < n; ++p) dot_some<1>(d, ids + p, rows, x, out + p);
+  }
+
+  /// The vectors of a user in kVecs registers (0: in memory).
+  template <int kVecs>
+  static Size bpr_steps_in(Size n, Size d, const std::int32_t* ids, const StepRates& rates, float* user, float* items,
+                           float* biases) {
+    const Size n_vecs = kVecs > 0 ? kVecs : d / kLanes;
+    Reg held[kVecs > 0 ? kVecs : 1];
+    const auto at = [&](Size v) {
+      if constexpr (kVecs > 0) return held[v];
+      return V::load(user + v * kLanes);
+    };
+    for (Size v = 0; v < kVecs; ++v) held[v] = V::load(user + v * kLanes);
+    const Reg keep_user = V::set1(rates.keep_user), keep_item = V::set1(rates.keep_item);
+    Size n_correct = 0;
+    for (Size p = 0; p < n; ++p) {
+      float* liked = items + static_cast<Size>(ids[2 * p]) * d;
+      float* disliked = items + static_cast<Size>(ids[2 * p + 1]) * d;
+      Reg even = V::zero(), odd = V::zero();
+      for (Size v = 0; v < n_vecs; ++v) {
+        const Reg difference = V::sub(V::load(liked + v * kLanes), V::load(disliked + v * kLanes));
+        if (v % 2 == 0) {
+          even = V::fma(difference, at(v), even);
+        } else {
+          odd = V::fma(difference, at(v), odd);
+        }
+      }
+      float x = reduce(V::add(even, odd));
+      if (biases != nullptr) x += biases[ids[2 * p]] - biases[ids[2 * p + 1]];
+      n_correct += x > 0 ? 1 : 0;
+      const float g = rates.step * logistic(-x);
+      const Reg gradient = V::set1(g);
+      for (Size v = 0; v < n_vecs; ++v) {
+        const Reg i = V::load(liked + v * kLanes), j = V::load(disliked + v * kLanes), u = at(v);
+        V::store(liked + v * kLanes, V::fma(gradient, u, V::mul(keep_item, i)));
+        V::store(disliked + v * kLanes, V::fnma(gradient, u, V::mul(keep_item, j)));
+        const Reg moved = V::fma(gradient, V::sub(i, j), V::mul(keep_user, u));
+        if constexpr (kVecs > 0) {
+          held[v] = moved;
+        } else {
+          V::store(user + v * kLanes, moved);
+        }
+      }
+      if (biases != nullptr) {
+        biases[ids[2 * p]] = rates.keep_item * biases[ids[2 * p]] + g;
+        biases[ids[2 * p + 1]] = rates.keep_item * biases[ids[2 * p + 1]] - g;
+      }
+    }
+    for (Size v = 0; v < kVecs; ++v) V::store(user + v * kLanes, held[v]);
+    return n_correct;
+  }
+
+  static Size bpr_steps(Size n, Size d, const std::int32_t* ids, const StepRates& rates, float* user, float* items,
+                        float* biases) {
+    switch (d / kLanes) {
+      case 2:
+        return bpr_steps_in<2>(n, d, ids, rates, user, items, biases);
+      case 4:
+        return bpr_steps_in<4>(n, d, ids, rates, user, items, biases);
+      case 8:
+        return bpr_steps_in<8>(n, d, ids, rates, user, items, biases);
+      default:
+        return bpr_steps_in<0>(n, d, ids, rates, user, items, biases);
+    }
+  }
+
+  static void triple_step(Size d, float g, const StepRates& rates, float* user, float* liked, float* disliked) {
+    const Reg gradient = V::set1(g), keep_user = V::set1(rates.keep_user), keep_item = V::set1(rates.keep_item);
+    for (Size v = 0; v < d; v += kLanes) {
+      const Reg u = V::load(user + v), i = V::load(liked + v), j = V::load(disliked + v);
+      V::store(user + v, V::fma(gradient, V::sub(i, j), V::mul(keep_user, u)));
+      V::store(liked + v, V::fma(gradient, u, V::mul(keep_item, i)));
+      V::store(disliked + v, V::fnma(gradient, u, V::mul(keep_item, j)));
+    }
+  }
+
+  static void pair_step(Size d, float g, const StepRates& rates, float* user, float* item) {
+    const Reg gradient = V::set1(g), keep_user = V::set1(rates.keep_user), keep_item = V::set1(rates.keep_item);
+    for (Size v = 0; v < d; v += kLanes) {
+      const Reg u = V::load(user + v), i = V::load(item + v);
+      V::store(user + v, V::fma(gradient, i, V::mul(keep_user, u)));
+      V::store(item + v, V::fma(gradient, u, V::mul(keep_item, i)));
+    }
+  }
+
   static void widen_bf16(const std::uint16_t* x, Size n, float* out) {
     for (Size i = 0; i < n; ++i) out[i] = __builtin_bit_cast(float, static_cast<std::uint32_t>(x[i]) << 16);
   }
@@ -650,6 +783,11 @@ struct Micro {
         .find_above = find_above,
         .quotients = quotients,
         .count_above = count_above,
+        .dot_gathered = dot_gathered,
+        .bpr_steps = bpr_steps,
+        .triple_step = triple_step,
+        .pair_step = pair_step,
+        .logistic = logistic,
         .widen_bf16 = widen_bf16,
         .widen_int8 = widen_int8,
     };

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from .data import Interactions, datasets
     from .evaluation import EvaluationResult, evaluate
     from .models import (
+        BPR,
         EASE,
         EDLAE,
         SLIM,
+        WARP,
         ImplicitALS,
         ItemKNN,
+        LogisticMF,
         P3Alpha,
         Popularity,
         Recommender,
@@ -32,14 +35,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BPR",
     "EASE",
     "EDLAE",
     "SLIM",
+    "WARP",
     "BackendUnavailableError",
     "EvaluationResult",
     "ImplicitALS",
     "Interactions",
     "ItemKNN",
+    "LogisticMF",
     "ModelFileError",
     "P3Alpha",
     "Popularity",
@@ -59,18 +65,21 @@ __all__ = [
 
 # Where each public name lives; "" for a submodule of the package itself.
 _HOME = {
+    "BPR": "models",
     "EASE": "models",
     "EDLAE": "models",
     "EvaluationResult": "evaluation",
     "ImplicitALS": "models",
     "Interactions": "data",
     "ItemKNN": "models",
+    "LogisticMF": "models",
     "P3Alpha": "models",
     "Popularity": "models",
     "RP3Beta": "models",
     "Recommender": "models",
     "UserKNN": "models",
     "SLIM": "models",
+    "WARP": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

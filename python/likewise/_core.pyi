@@ -77,6 +77,49 @@ def als_loss(
     objective: AlsObjective,
 ) -> float: ...
 
+class RankingLoss:
+    bpr: RankingLoss
+    warp: RankingLoss
+    logistic: RankingLoss
+
+class NegativeSampling:
+    uniform: NegativeSampling
+    popularity: NegativeSampling
+
+class RankingRule:
+    def __init__(
+        self,
+        loss: RankingLoss,
+        sampling: NegativeSampling,
+        n_candidates: int,
+        learning_rate: float,
+        regularization: float,
+        n_positives: int,
+        order: int,
+    ) -> None: ...
+
+def ranking_epoch(
+    ctx: Context,
+    by_user: CSR,
+    rule: RankingRule,
+    seed: int,
+    epoch: int,
+    users: Float32,
+    items: Float32,
+    biases: Float32,
+) -> tuple[int, int]: ...
+def ranking_fold_in(
+    ctx: Context,
+    by_user: CSR,
+    rule: RankingRule,
+    seed: int,
+    iterations: int,
+    counts: Float32,
+    items: Float32,
+    biases: Float32,
+    users: Float32,
+) -> None: ...
+
 class SlimObjective:
     def __init__(self, l1: float, l2: float, non_negative: bool, iterations: int, tolerance: float) -> None: ...
 

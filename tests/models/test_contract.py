@@ -48,6 +48,12 @@ MODELS = {
     "ease-pruned": lw.EASE(regularization=10.0, k=19),
     "ease-sparse": lw.EASE(regularization=10.0, k=19, solver="sparse"),
     "edlae": lw.EDLAE(regularization=5.0, dropout=0.2),
+    "bpr": lw.BPR(factors=8, iterations=30, random_state=0),
+    "bpr-dynamic": lw.BPR(factors=16, iterations=20, sampling="dynamic", n_candidates=4, random_state=0),
+    "bpr-popularity": lw.BPR(factors=8, iterations=20, sampling="popularity", item_biases=False, random_state=0),
+    "warp": lw.WARP(factors=8, iterations=30, random_state=0),
+    "warp-kos": lw.WARP(factors=8, iterations=30, k_os=2, n_positives=4, random_state=0),
+    "logistic-mf": lw.LogisticMF(factors=8, iterations=30, random_state=0),
     "slim": lw.SLIM(l1_regularization=0.0, l2_regularization=20.0, non_negative=False),
 }
 N_USERS, N_ITEMS = 30, 20

@@ -17,7 +17,12 @@ from likewise._files import read_model_file, write_model_file
 from likewise.models.base import Recommender, VectorRecommender
 from likewise.retrieval import ApproximateIndex, _hnsw, approximate
 
-MODELS = {"als": lw.ImplicitALS(factors=16, iterations=3, random_state=0, n_jobs=1)}
+MODELS = {
+    "als": lw.ImplicitALS(factors=16, iterations=3, random_state=0, n_jobs=1),
+    "bpr": lw.BPR(factors=16, iterations=10, random_state=0, n_jobs=1),
+    "warp": lw.WARP(factors=16, iterations=10, random_state=0, n_jobs=1),
+    "logistic-mf": lw.LogisticMF(factors=16, iterations=10, random_state=0, n_jobs=1),
+}
 N_USERS, N_ITEMS, EMPTY_USER, EMPTY_ITEM = 300, 1500, 4, 7
 
 try:

@@ -5,15 +5,19 @@ from .base import Recommender, load
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
+from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
+    "BPR",
     "EASE",
     "EDLAE",
     "SLIM",
+    "WARP",
     "ImplicitALS",
     "ItemKNN",
+    "LogisticMF",
     "P3Alpha",
     "Popularity",
     "RP3Beta",

@@ -677,6 +677,14 @@ class VectorRecommender(Recommender):
     def _blank_items(self) -> Int64Array:
         """Rows of the items whose vector is zero, in rising order; asked for in every ranking."""
 
+    def _item_tastes(self) -> Float32Array:
+        """The part of the item vectors that similarity compares: all but what is the same to every user."""
+        return self._item_vectors()
+
+    def _user_tastes(self) -> Float32Array:
+        """As `_item_tastes`, of the fitted users."""
+        return self._user_vectors(None, np.arange(self.n_users_))
+
     def build_index(
         self: VectorSelf,
         *,
@@ -826,7 +834,7 @@ class VectorRecommender(Recommender):
         """
         self._check_is_fitted()
         rows = self.interactions_.item_index(items, "similar_items")
-        ids, scores = self._nearest(self._item_vectors(), rows, k, "similar_items")
+        ids, scores = self._nearest(self._item_tastes(), rows, k, "similar_items")
         labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
         if is_single(items):
             return SimilarItems(queries[0], labels[0], scores[0])
@@ -836,7 +844,7 @@ class VectorRecommender(Recommender):
         """Users whose vectors have the greatest cosine with those of `users`; as `similar_items`."""
         self._check_is_fitted()
         rows = self.interactions_.user_index(users, "similar_users")
-        ids, scores = self._nearest(self._user_vectors(None, np.arange(self.n_users_)), rows, k, "similar_users")
+        ids, scores = self._nearest(self._user_tastes(), rows, k, "similar_users")
         labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
         if is_single(users):
             return SimilarUsers(queries[0], labels[0], scores[0])
