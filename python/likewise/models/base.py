@@ -680,8 +680,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 class VectorRecommender(Recommender):
     """A model whose score is the inner product of a user's and an item's vector.
 
-    A vector of zeros says that nothing is known. Its scores are 0, which ranks above what is known to fit badly: such a
-    user therefore gets nothing, and nobody gets such an item unasked.
+    A vector of zeros says that nothing is known. Its scores are 0, without biases of items, which ranks above what is
+    known to fit badly: such a user therefore gets nothing, and nobody gets such an item unasked.
 
     Attributes
     ----------
@@ -702,14 +702,6 @@ class VectorRecommender(Recommender):
     @abstractmethod
     def _blank_items(self) -> Int64Array:
         """Rows of the items whose vector is zero, in rising order; asked for in every ranking."""
-
-    def _item_tastes(self) -> Float32Array:
-        """The part of the item vectors that similarity compares: all but what is the same to every user."""
-        return self._item_vectors()
-
-    def _user_tastes(self) -> Float32Array:
-        """As `_item_tastes`, of the fitted users."""
-        return self._user_vectors(None, np.arange(self.n_users_))
 
     def build_index(
         self: VectorSelf,
@@ -764,9 +756,27 @@ class VectorRecommender(Recommender):
         )
         return self
 
+    def _item_biases(self) -> Float32Array | None:
+        """What is added to every score of each item; None is nothing."""
+        return None
+
+    def _searched_items(self) -> Any:
+        """The items of a search, with their biases."""
+        backend, biases = self._backend(), self._item_biases()
+        return backend.items(
+            backend.asarray(self._item_vectors()), None, None if biases is None else backend.asarray(biases)
+        )
+
     def _indexed_vectors(self) -> Float32Array:
-        """What an index is built over: a row an item."""
-        return self._item_vectors()
+        """What an index is built over: a row an item, its bias at the end."""
+        vectors, biases = self._item_vectors(), self._item_biases()
+        return vectors if biases is None else np.column_stack([vectors, biases])
+
+    def _index_queries(self, vectors: Float32Array) -> Float32Array:
+        """Vectors of users for an index: the product with those of `_indexed_vectors` is the score."""
+        if self._item_biases() is None:
+            return vectors
+        return np.column_stack([vectors, np.ones(len(vectors), np.float32)])
 
     def drop_index(self: VectorSelf) -> VectorSelf:
         """Forget the index, if there is one: `recommend` is exact again.
@@ -804,12 +814,12 @@ class VectorRecommender(Recommender):
         if allow is None and (blank := self._blank_items()).size:
             deny = blank if deny is None else np.concatenate([blank, deny])
         if index is not None:
-            ids, scores = index.search(vectors, k, exclude, deny, allow, verbose=verbose)
+            ids, scores = index.search(self._index_queries(vectors), k, exclude, deny, allow, verbose=verbose)
         else:
             ids, scores = top_k(
                 self._backend(),
                 vectors,
-                self._item_vectors(),
+                self._searched_items(),
                 k,
                 exclude,
                 deny,
@@ -838,12 +848,17 @@ class VectorRecommender(Recommender):
         vectors = self._user_vectors(histories, rows)
         out: Float32Array = backend.empty((rows.size, self.n_items_))
         backend.kernels.multiply_transposed(backend.context, vectors, self._item_vectors(), out)
+        if (biases := self._item_biases()) is not None:
+            out += biases
+            out[zero_rows(vectors)] = 0
         out[:, self._blank_items()] = -np.inf
         return out
 
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         vectors = self._user_vectors(None, users)
         scores = np.einsum("nd,nd->n", vectors, self._item_vectors()[items], dtype=np.float32)
+        if (biases := self._item_biases()) is not None:
+            scores += biases[items] * vectors.any(axis=1)
         return cast(Float32Array, scores)
 
     def similar_items(self, items: Any, k: int = 10) -> SimilarItems:
@@ -864,7 +879,7 @@ class VectorRecommender(Recommender):
         """
         self._check_is_fitted()
         rows = self.interactions_.item_index(items, "similar_items")
-        ids, scores = self._nearest(self._item_tastes(), rows, k, "similar_items")
+        ids, scores = self._nearest(self._item_vectors(), rows, k, "similar_items")
         labels, queries = self.interactions_.item_labels(ids), self.interactions_.item_labels(rows)
         if is_single(items):
             return SimilarItems(queries[0], labels[0], scores[0])
@@ -874,7 +889,7 @@ class VectorRecommender(Recommender):
         """Users whose vectors have the greatest cosine with those of `users`; as `similar_items`."""
         self._check_is_fitted()
         rows = self.interactions_.user_index(users, "similar_users")
-        ids, scores = self._nearest(self._user_tastes(), rows, k, "similar_users")
+        ids, scores = self._nearest(self._user_vectors(None, np.arange(self.n_users_)), rows, k, "similar_users")
         labels, queries = self.interactions_.user_labels(ids), self.interactions_.user_labels(rows)
         if is_single(users):
             return SimilarUsers(queries[0], labels[0], scores[0])

@@ -13,9 +13,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
-from likewise.data import CSR, IdMap, Interactions
+from likewise.data import CSR, Interactions
 
-from .base import VectorRecommender, hide_items, zero_rows
+from .base import VectorRecommender, hide_items
 
 __all__ = ["BPR", "WARP", "LogisticMF"]
 
@@ -34,7 +34,7 @@ _N_CANDIDATES, _N_POSITIVES = 8, 10  # the defaults of options that others make 
 _FOLD_IN_SEED = 0
 
 Self = TypeVar("Self", bound="_RankingFactorization")
-Callback = Callable[[Any, int], "bool | None"]
+Callback = Callable[[Any, int, None], "bool | None"]
 
 
 class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecommender):  # type: ignore[misc]
@@ -61,8 +61,10 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     best_iteration_: int
     correct_history_: list[float]
     validation_history_: list[float]
-    _users: Float32Array  # (n_users, factors + 1): vectors, and 1 for the bias; zero where nothing is known
-    _items: Float32Array  # (n_items, factors + 1): vectors and biases
+    user_factors_: Float32Array
+    item_factors_: Float32Array
+    item_biases_: Float32Array
+    _counts: Float32Array  # how many users have each item
     _zero_items: Int64Array
     _has_biases: bool
     _seed: int
@@ -72,27 +74,13 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         """Say to scikit-learn what input the model takes."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.positive_only = True
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
     @property
-    def user_factors_(self) -> Float32Array:
-        """Vectors of the users, zero for one without interactions."""
-        return self._users[:, :-1]
-
-    @property
-    def item_factors_(self) -> Float32Array:
-        """Vectors of the items, zero for one that nobody has."""
-        return self._items[:, :-1]
-
-    @property
-    def item_biases_(self) -> Float32Array:
-        """What is added to an item's scores."""
-        return self._items[:, -1]
-
-    @property
     def _n_features_out(self) -> int:
-        return int(self._items.shape[1]) - 1
+        return int(self.item_factors_.shape[1])
 
     # ------------------------------------------------------------------ parameters
 
@@ -163,7 +151,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
                 n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration)
                 state.check(name)
                 self.n_iter_ = self.best_iteration_ = self._n_epochs = iteration
-                figures = {"correct": n_correct / max(1, n_positives - n_skipped)}
+                figures = {"correct": n_correct / max(1, int(n_positives) - n_skipped)}
                 self.correct_history_.append(figures["correct"])
                 if callbacks or hidden is not None:
                     self._publish(state, data)
@@ -174,7 +162,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
                     self.validation_history_.append(figures["ndcg"])
                     self.best_iteration_ = 1 + int(np.argmax(self.validation_history_))
                 bar.set(**figures)
-                stops = [bool(callback(self, iteration)) for callback in callbacks]
+                stops = [bool(callback(self, iteration, None)) for callback in callbacks]  # as with every model
                 if any(stops) or iteration - self.best_iteration_ >= self.n_iter_no_change:
                     break
         finally:
@@ -191,15 +179,30 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
             raise ValueError(
                 f"{type(self).__name__}: warm_start needs factors={n_learned} as in the last fit, got {self.factors}"
             )
-        state.take(previous.user_map, self._users, data.user_map, previous.item_map, self._items, data.item_map)
+        for before, learned, now, side in (
+            (previous.user_map, self.user_factors_, data.user_map, state.users),
+            (previous.item_map, self.item_factors_, data.item_map, state.items),
+        ):
+            if before.kind != now.kind:  # ids of different kinds have none in common
+                continue
+            rows = now.find(before.labels, type(self).__name__, "id")
+            known = np.flatnonzero(rows >= 0)
+            known = known[learned[known].any(axis=1)]
+            side[rows[known], : self.factors] = learned[known]
+            if side is state.items and state.biases.size:
+                state.biases[rows[known]] = self.item_biases_[known]
         return state
 
     def _publish(self, state: _State, data: Interactions) -> None:
         """Make the model's vectors of what the kernels work on: zero for users and items without interactions."""
-        self._users, self._items = state.vectors(self.factors)
-        self._users[data.by_user.row_counts() == 0] = 0
-        self._items[data.by_user.column_counts() == 0] = 0
-        self._zero_items = np.flatnonzero(data.by_user.column_counts() == 0)
+        self.user_factors_, self.item_factors_, self.item_biases_ = state.learned(self.factors)
+        self.user_factors_[data.by_user.row_counts() == 0] = 0
+        self._set_counts(data)
+        self.item_factors_[self._zero_items], self.item_biases_[self._zero_items] = 0, 0
+
+    def _set_counts(self, data: Interactions) -> None:
+        self._counts = data.by_user.column_counts().astype(np.float32)
+        self._zero_items = np.flatnonzero(self._counts == 0)
 
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
         """Learn from further interactions, of new users and items too, without starting over.
@@ -229,7 +232,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
             If its ids are of another kind.
         """
         name = type(self).__name__
-        if not hasattr(self, "_items"):
+        if not hasattr(self, "item_factors_"):
             return self.fit(X)
         self._check_parameters()
         new, joined = self._joined(X)
@@ -246,15 +249,17 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
             state.epoch(positives, rule, self._seed, n_epochs)
         state.check(name)
-        part, items = state.vectors(n_factors)
-        users: Float32Array = backend.zeros((joined.n_users, n_factors + 1))
-        users[: self.n_users_] = self._users
+        part, items, biases = state.learned(n_factors)
+        users: Float32Array = backend.zeros((joined.n_users, n_factors))
+        users[: self.n_users_] = self.user_factors_
         users[user_rows[touched]] = part
         blank = np.flatnonzero(joined.by_user.column_counts() == 0)
-        items[blank] = 0
+        items[blank], biases[blank] = 0, 0
         with self._all_or_nothing():
             self._set_interactions(joined)
-            self._users, self._items, self._zero_items, self._n_epochs = users, items, blank, n_epochs
+            self.user_factors_, self.item_factors_, self.item_biases_ = users, items, biases
+            self._set_counts(joined)
+            self._n_epochs = n_epochs
         return self
 
     def _resumed(self, joined: Interactions, rows: Int64Array, backend: Backend) -> _State:
@@ -263,13 +268,13 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         rng = np.random.default_rng([self._seed, self._n_epochs])
         state = _State.random(backend, rng, rows.size, joined.n_items, n_factors, has_biases)
         for padded, places, learned in (
-            (state.users, rows, self._users), (state.items, np.arange(joined.n_items), self._items)
+            (state.users, rows, self.user_factors_), (state.items, np.arange(joined.n_items), self.item_factors_)
         ):  # fmt: skip
             known = np.flatnonzero(places < len(learned))
-            known = known[learned[places[known], :-1].any(axis=1)]
-            padded[known, :n_factors] = learned[places[known], :-1]
+            known = known[learned[places[known]].any(axis=1)]
+            padded[known, :n_factors] = learned[places[known]]
         if has_biases:
-            state.biases[: self.n_items_] = self._items[:, -1]
+            state.biases[: self.n_items_] = self.item_biases_
         return state
 
     # ------------------------------------------------------------------ using
@@ -296,37 +301,40 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         ValueError
             If a matrix has another number of columns than the model has items.
         """
-        vectors = self._fold_in(self._histories(X, type(self).__name__).by_user)
-        return np.ascontiguousarray(vectors[:, :-1])
+        return self._fold_in(self._histories(X, type(self).__name__).by_user)
 
     def _fold_in(self, histories: CSR) -> Float32Array:
-        backend, histories = self._backend(), self._weighted(histories)
-        items, biases = _padded(backend, self.item_factors_), backend.asarray(self.item_biases_)
+        backend, histories = self._backend(), self._weighted(self._of_known_items(histories))
+        items, biases = (
+            _padded(backend, self.item_factors_),
+            backend.asarray(self.item_biases_ if self._has_biases else []),
+        )
         vectors: Float32Array = backend.zeros((histories.n_rows, items.shape[1]))
         backend.kernels.ranking_fold_in(
             backend.context, backend.csr(histories), self._rule(backend), _FOLD_IN_SEED, self.iterations,
-            self.interactions_.by_user.column_counts().astype(np.float32), items, biases, vectors,
+            self._counts, items, biases, vectors,
         )  # fmt: skip
-        out: Float32Array = backend.zeros((histories.n_rows, self._n_features_out + 1))
-        out[:, :-1] = vectors[:, : self._n_features_out]
-        out[:, -1] = out[:, :-1].any(axis=1)
-        return out
+        return _compact(backend, vectors, self._n_features_out)
+
+    def _of_known_items(self, histories: CSR) -> CSR:
+        """Histories whose entries of items without a vector say nothing."""
+        if not self._zero_items.size:
+            return histories
+        values = np.where(self._counts[histories.indices] > 0, histories.values, np.float32(0))
+        return CSR(histories.indptr, histories.indices, values, histories.shape)
 
     def _user_vectors(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         if histories is not None:
             return self._fold_in(histories.take_rows(rows))
         if rows.size == self.n_users_ and np.array_equal(rows, np.arange(rows.size)):
-            return self._users
-        return self._users[rows]
+            return self.user_factors_
+        return self.user_factors_[rows]
 
     def _item_vectors(self) -> Float32Array:
-        return self._items
+        return self.item_factors_
 
-    def _item_tastes(self) -> Float32Array:
-        return np.ascontiguousarray(self.item_factors_)
-
-    def _user_tastes(self) -> Float32Array:
-        return np.ascontiguousarray(self.user_factors_)
+    def _item_biases(self) -> Float32Array | None:
+        return self.item_biases_ if self._has_biases else None
 
     def _blank_items(self) -> Int64Array:
         return self._zero_items
@@ -335,15 +343,19 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
 
     def _state(self) -> dict[str, npt.NDArray[Any]]:
         numbers = [self.n_iter_, self.best_iteration_, self._n_epochs, self._seed, self._has_biases]
-        return {"users": self._users, "items": self._items, "numbers": np.array(numbers, dtype=np.int64)}
+        return {
+            "user_factors": self.user_factors_,
+            "item_factors": self.item_factors_,
+            "item_biases": self.item_biases_,
+            "numbers": np.array(numbers, dtype=np.int64),
+        }
 
     def _set_state(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        width = arrays["items"].shape[-1]
-        if width < 2:
-            raise ValueError("expected vectors of a factor at least, and biases")
-        self._users = self._checked(arrays["users"], (self.n_users_, width))
-        self._items = self._checked(arrays["items"], (self.n_items_, width))
-        self._zero_items = zero_rows(self._items)
+        n_factors = arrays["item_factors"].shape[-1]
+        self.user_factors_ = self._checked(arrays["user_factors"], (self.n_users_, n_factors))
+        self.item_factors_ = self._checked(arrays["item_factors"], (self.n_items_, n_factors))
+        self.item_biases_ = self._checked(arrays["item_biases"], (self.n_items_,))
+        self._set_counts(self.interactions_)
         numbers = map(int, self._checked(arrays["numbers"], (5,), np.int64))
         self.n_iter_, self.best_iteration_, self._n_epochs, self._seed, has_biases = numbers
         self._has_biases = bool(has_biases)
@@ -383,33 +395,11 @@ class _State:
     def copy(self) -> _State:
         return _State(self.backend, self.users.copy(), self.items.copy(), self.biases.copy())
 
-    def take(
-        self, old_users: IdMap, users: Float32Array, new_users: IdMap, old_items: IdMap, items: Float32Array,
-        new_items: IdMap,
-    ) -> None:  # fmt: skip
-        """Start from what was learned of the ids that stand in both maps, where anything was."""
-        n_factors = users.shape[1] - 1
-        for old_map, old, new_map, new in (
-            (old_users, users, new_users, self.users), (old_items, items, new_items, self.items)
-        ):  # fmt: skip
-            if old_map.kind != new_map.kind:  # ids of different kinds have none in common
-                continue
-            rows = new_map.find(old_map.labels, "warm_start", "id")
-            known = (rows >= 0) & old.any(axis=1)
-            new[rows[known], :n_factors] = old[known, :-1]
-            if new is self.items and self.biases.size:
-                self.biases[rows[known]] = old[known, -1]
-
-    def vectors(self, n_factors: int) -> tuple[Float32Array, Float32Array]:
-        """Of users and items, the last numbers so that their product is the item's bias."""
-        both = []
-        for padded, last in ((self.users, 1.0), (self.items, self.biases if self.biases.size else 0.0)):
-            host = self.backend.to_numpy(padded)
-            out: Float32Array = self.backend.empty((len(host), n_factors + 1))
-            out[:, :-1] = host[:, :n_factors]
-            out[:, -1] = last
-            both.append(out)
-        return both[0], both[1]
+    def learned(self, n_factors: int) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Vectors of users and items on the host, without padding, and biases, of zero where there are none."""
+        users, items = (_compact(self.backend, padded, n_factors) for padded in (self.users, self.items))
+        biases = self.backend.to_numpy(self.biases).copy() if self.biases.size else np.zeros(len(items), np.float32)
+        return users, items, biases
 
 
 def _trained_rows(known: CSR, events: CSR, user_rows: Int64Array, item_rows: Int64Array, touched: Int64Array) -> CSR:
@@ -430,6 +420,11 @@ def _padded(backend: Backend, vectors: Any) -> Float32Array:
     out: Float32Array = backend.zeros((n, -(-n_factors // _LANES) * _LANES))
     out[:, :n_factors] = vectors
     return out
+
+
+def _compact(backend: Backend, padded: Any, n_factors: int) -> Float32Array:
+    """A copy on the host, without padding."""
+    return np.array(backend.to_numpy(padded)[:, :n_factors], order="C")
 
 
 class BPR(_RankingFactorization):
@@ -479,8 +474,8 @@ class BPR(_RankingFactorization):
     verbose : bool or int, default=False
         Whether to show progress, with the share of positives that were right at first sight.
     callbacks : callable or list of callables, default=None
-        Called after every iteration as ``callback(model, iteration)``; the model is usable then. A true result stops
-        the fit.
+        Called after every iteration as ``callback(model, iteration, None)``; the model is usable then. (In place of
+        None other models have a loss.) A true result stops the fit.
 
     Attributes
     ----------
@@ -640,8 +635,8 @@ class WARP(_RankingFactorization):
     verbose : bool or int, default=False
         Whether to show progress, with the share of positives that were right at first sight.
     callbacks : callable or list of callables, default=None
-        Called after every iteration as ``callback(model, iteration)``; the model is usable then. A true result stops
-        the fit.
+        Called after every iteration as ``callback(model, iteration, None)``; the model is usable then. (In place of
+        None other models have a loss.) A true result stops the fit.
 
     Attributes
     ----------
@@ -797,8 +792,8 @@ class LogisticMF(_RankingFactorization):
     verbose : bool or int, default=False
         Whether to show progress, with the share of positives that were right at first sight.
     callbacks : callable or list of callables, default=None
-        Called after every iteration as ``callback(model, iteration)``; the model is usable then. A true result stops
-        the fit.
+        Called after every iteration as ``callback(model, iteration, None)``; the model is usable then. (In place of
+        None other models have a loss.) A true result stops the fit.
 
     Attributes
     ----------
