@@ -264,18 +264,21 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
 
     def _resumed(self, joined: Interactions, rows: Int64Array, backend: Backend) -> _State:
         """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was."""
-        n_factors, has_biases = self._n_features_out, self._has_biases
+        n_factors = self._n_features_out
         rng = np.random.default_rng([self._seed, self._n_epochs])
-        state = _State.random(backend, rng, rows.size, joined.n_items, n_factors, has_biases)
-        for padded, places, learned in (
-            (state.users, rows, self.user_factors_), (state.items, np.arange(joined.n_items), self.item_factors_)
-        ):  # fmt: skip
-            known = np.flatnonzero(places < len(learned))
-            known = known[learned[places[known]].any(axis=1)]
-            padded[known, :n_factors] = learned[places[known]]
-        if has_biases:
-            state.biases[: self.n_items_] = self.item_biases_
-        return state
+        sides = []
+        for places, learned in ((rows, self.user_factors_), (np.arange(joined.n_items), self.item_factors_)):
+            padded = _padded(backend, learned[np.minimum(places, len(learned) - 1)])
+            new = places >= len(learned)
+            new[~new] = ~learned[places[~new]].any(axis=1)
+            padded[new, :n_factors] = backend.normal(
+                rng, (np.count_nonzero(new), n_factors), _START_SCALE / np.sqrt(n_factors)
+            )
+            sides.append(padded)
+        biases = backend.zeros((joined.n_items if self._has_biases else 0,))
+        if self._has_biases:
+            biases[: self.n_items_] = self.item_biases_
+        return _State(backend, *sides, biases)
 
     # ------------------------------------------------------------------ using
 
@@ -461,7 +464,7 @@ class BPR(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=10
+    partial_iterations : int, default=3
         Steps that `partial_fit` takes for each new interaction.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
@@ -540,7 +543,7 @@ class BPR(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 10,
+        partial_iterations: int = 3,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -622,7 +625,7 @@ class WARP(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=10
+    partial_iterations : int, default=3
         Steps that `partial_fit` takes for each new interaction.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
@@ -702,7 +705,7 @@ class WARP(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 10,
+        partial_iterations: int = 3,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -779,7 +782,7 @@ class LogisticMF(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=10
+    partial_iterations : int, default=3
         Steps that `partial_fit` takes for each new interaction.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
@@ -855,7 +858,7 @@ class LogisticMF(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 10,
+        partial_iterations: int = 3,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
