@@ -89,6 +89,12 @@ _TITLES = {
         "irspack has by default; alpha and l1_ratio as irspack has them. The loss is what they "
         "minimize, recomputed in float64 from the weights. Some columns are held against their minimum.",
     ),
+    "ranking_sgd": (
+        "Ranking losses by SGD",
+        "An epoch over all interactions at one learning rate and penalty (LightFM: its adaptive steps), of WARP with "
+        "10 draws at most. Seconds are without set-up: by implicit's own clock, of cornac what more epochs take. GB/s "
+        "count two vectors of items, read and written, a sample. Seeded pairs must be in order.",
+    ),
     "evaluate": (
         "Evaluation",
         "Ranking for every user of a test set and the metrics of that, for one model of k factors: NDCG@10 and MAP@10 "
@@ -405,6 +411,10 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "slim": (
         "SLIM: seconds of a fit and, in brackets, what it minimizes",
         lambda row: f"{_number(row['seconds'])} ({_loss(row)})",
+    ),
+    "ranking_sgd": (
+        "BPR and WARP: million samples a second",
+        lambda row: _number(row["n_samples"] / row["seconds"] / 1e6),
     ),
     "evaluate": ("Evaluation: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
 }

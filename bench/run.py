@@ -250,6 +250,29 @@ def _ease(args: argparse.Namespace) -> int:
     )
 
 
+def _ranking_sgd(args: argparse.Namespace) -> int:
+    from bench import bench_ranking_sgd
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_ranking_sgd.run_ranking_sgd(
+                dataset,
+                factors,
+                loss,
+                args.contestants or list(bench_ranking_sgd.CONTESTANTS),
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for loss in args.loss
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -421,6 +444,14 @@ def _parser() -> argparse.ArgumentParser:
     ease.add_argument("--regularization", type=float, default=500.0)
     ease.add_argument("--threads", type=int, default=2)
     ease.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    ranking_sgd = command("ranking-sgd", _ranking_sgd, "epochs of BPR and WARP, beside other libraries")
+    measured(ranking_sgd, 5)
+    ranking_sgd.add_argument("--dataset", nargs="+", default=["gowalla", "synth-20M"], choices=datasets.names())
+    ranking_sgd.add_argument("--factors", nargs="+", type=int, default=[64, 128])
+    ranking_sgd.add_argument("--loss", nargs="+", default=["bpr", "warp"], choices=["bpr", "warp"])
+    ranking_sgd.add_argument("--threads", type=int, default=2)
+    ranking_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     slim = command("slim", _slim, "fits of SLIM with their objective, beside irspack")
     measured(slim, 5)

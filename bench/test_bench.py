@@ -14,6 +14,7 @@ from bench import (
     bench_approximate,
     bench_linear,
     bench_metrics,
+    bench_ranking_sgd,
     bench_similarity,
     bench_slim,
     bench_topk,
@@ -107,6 +108,19 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
     index = ApproximateIndex(problem.items, library=library, n_jobs=THREADS)
     best = exact.search(problem.queries, problem.k, problem.seen)
     _run(benchmark, bench_approximate.approximate_case(problem, index, 64, 100, best, {}))
+
+
+@pytest.mark.parametrize(
+    ("contestant", "loss"),
+    [(name, loss) for name, cls in bench_ranking_sgd.CONTESTANTS.items() for loss in cls.losses],
+)
+def test_ranking_sgd(benchmark: Any, contestant: str, loss: str) -> None:
+    problem = bench_ranking_sgd.Problem(DATASET, loss, FACTORS, THREADS)
+    try:
+        case = bench_ranking_sgd.epoch_case(contestant, problem)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
 
 
 @pytest.mark.parametrize("contestant", bench_slim.CONTESTANTS)
