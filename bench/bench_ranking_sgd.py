@@ -95,11 +95,12 @@ class Likewise(Contestant):
         self._matrix, self._rule = backend.csr(lw.Interactions.from_csr(problem.matrix).by_user), model._rule(backend)
         self._state = sgd._State.random(backend, harness.rng(), *problem.matrix.shape, problem.factors, True)
         self._n_epochs = 0
+        self._counts = np.bincount(problem.matrix.indices, minlength=problem.matrix.shape[1]).astype(np.float32)
 
     def epoch(self) -> float:
         self._n_epochs += 1
         start = time.perf_counter()
-        self._state.epoch(self._matrix, self._rule, 0, self._n_epochs)
+        self._state.epoch(self._matrix, self._rule, 0, self._n_epochs, self._counts)
         self._state.check("likewise")
         return time.perf_counter() - start
 

@@ -125,6 +125,7 @@ def ranking_epoch(
     rule: RankingRule,
     seed: int,
     epoch: int,
+    counts: Float32,
     users: Float32,
     items: Float32,
     biases: Float32,

@@ -143,12 +143,13 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         state = self._start(data, previous, backend, rng)
         self._seed, self._n_epochs, self._has_biases = int(rng.integers(2**63)), 0, bool(self.item_biases)
         self.n_iter_, self.best_iteration_, self.correct_history_, self.validation_history_ = 0, 0, [], []
+        self._set_counts(data)
         rule, positives, n_positives = self._rule(backend), backend.csr(train), np.count_nonzero(train.values > 0)
         callbacks, best = self._callback_list(), None
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=name)
         try:
             for iteration in bar:
-                n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration)
+                n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration, self._counts)
                 state.check(name)
                 self.n_iter_ = self.best_iteration_ = self._n_epochs = iteration
                 figures = {"correct": n_correct / max(1, int(n_positives) - n_skipped)}
@@ -197,7 +198,6 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         """Make the model's vectors of what the kernels work on: zero for users and items without interactions."""
         self.user_factors_, self.item_factors_, self.item_biases_ = state.learned(self.factors)
         self.user_factors_[data.by_user.row_counts() == 0] = 0
-        self._set_counts(data)
         self.item_factors_[self._zero_items], self.item_biases_[self._zero_items] = 0, 0
 
     def _set_counts(self, data: Interactions) -> None:
@@ -244,16 +244,16 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         state = self._resumed(joined, user_rows[touched], backend)
         pairs = _trained_rows(joined.by_user, events, user_rows, item_rows, touched)
         positives, rule = backend.csr(pairs), self._rule(backend)
-        n_epochs = self._n_epochs
+        n_epochs, counts = self._n_epochs, joined.by_user.column_counts().astype(np.float32)
         for _ in range(self.partial_iterations):
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
-            state.epoch(positives, rule, self._seed, n_epochs)
+            state.epoch(positives, rule, self._seed, n_epochs, counts)
         state.check(name)
         part, items, biases = state.learned(n_factors)
         users: Float32Array = backend.zeros((joined.n_users, n_factors))
         users[: self.n_users_] = self.user_factors_
         users[user_rows[touched]] = part
-        blank = np.flatnonzero(joined.by_user.column_counts() == 0)
+        blank = np.flatnonzero(counts == 0)
         items[blank], biases[blank] = 0, 0
         with self._all_or_nothing():
             self._set_interactions(joined)
@@ -382,10 +382,10 @@ class _State:
         users, items = (_padded(backend, backend.normal(rng, (n, n_factors), scale)) for n in (n_users, n_items))
         return cls(backend, users, items, backend.zeros((n_items if has_biases else 0,)))
 
-    def epoch(self, positives: Any, rule: Any, seed: int, number: int) -> tuple[int, int]:
+    def epoch(self, positives: Any, rule: Any, seed: int, number: int, counts: Float32Array) -> tuple[int, int]:
         kernel = self.backend.kernels.ranking_epoch
         counts: tuple[int, int] = kernel(
-            self.backend.context, positives, rule, seed, number, self.users, self.items, self.biases
+            self.backend.context, positives, rule, seed, number, counts, self.users, self.items, self.biases
         )
         return counts
 
