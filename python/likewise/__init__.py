@@ -19,12 +19,14 @@ if TYPE_CHECKING:
         EASE,
         EDLAE,
         SLIM,
+        BaselinePredictor,
         ImplicitALS,
         ItemKNN,
         P3Alpha,
         Popularity,
         Recommender,
         RP3Beta,
+        SlopeOne,
         UserKNN,
         load,
     )
@@ -36,6 +38,7 @@ __all__ = [
     "EDLAE",
     "SLIM",
     "BackendUnavailableError",
+    "BaselinePredictor",
     "EvaluationResult",
     "ImplicitALS",
     "Interactions",
@@ -45,6 +48,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "data",
     "datasets",
@@ -59,6 +63,7 @@ __all__ = [
 
 # Where each public name lives; "" for a submodule of the package itself.
 _HOME = {
+    "BaselinePredictor": "models",
     "EASE": "models",
     "EDLAE": "models",
     "EvaluationResult": "evaluation",
@@ -71,6 +76,7 @@ _HOME = {
     "Recommender": "models",
     "UserKNN": "models",
     "SLIM": "models",
+    "SlopeOne": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

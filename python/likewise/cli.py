@@ -43,6 +43,7 @@ _PARQUET = (".parquet", ".pq")
 
 _MODELS = {
     "als": "ImplicitALS",
+    "baseline": "BaselinePredictor",
     "ease": "EASE",
     "edlae": "EDLAE",
     "item-knn": "ItemKNN",
@@ -50,6 +51,7 @@ _MODELS = {
     "popularity": "Popularity",
     "rp3beta": "RP3Beta",
     "slim": "SLIM",
+    "slope-one": "SlopeOne",
     "user-knn": "UserKNN",
 }
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
@@ -57,7 +59,11 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("factors", {"type": int}, "length of the vectors (als)"),
-    ("regularization", {"type": float}, "penalty of long vectors (als), of squared weights (ease, edlae)"),
+    (
+        "regularization",
+        {"type": float},
+        "penalty of long vectors (als), of squared weights (ease, edlae), of biases by sgd (baseline)",
+    ),
     (
         "alpha",
         {"type": float},
@@ -70,7 +76,20 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
     ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
-    ("iterations", {"type": int}, "sweeps over users and items (als), most sweeps over an item's weights (slim)"),
+    (
+        "iterations",
+        {"type": int},
+        "sweeps over users and items (als, baseline), most sweeps over an item's weights (slim)",
+    ),
+    ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
+    ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
+    ("user_regularization", {"type": float}, "added to a user's number of ratings, with method als (baseline)"),
+    ("item_regularization", {"type": float}, "added to an item's number of ratings, with method als (baseline)"),
+    (
+        "weighted",
+        {"action": argparse.BooleanOptionalAction},
+        "whether deviations of more users count for more (slope-one)",
+    ),
     (
         "solver",
         {"choices": ("auto", "cholesky", "cg", "ials++", "dense", "sparse")},
@@ -108,7 +127,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "what ratings are averaged above, with --target rating (knn)",
     ),
     ("min_neighbors", {"type": int}, "neighbours that an estimate of a rating needs (knn)"),
-    ("clip", {"action": argparse.BooleanOptionalAction}, "whether estimates keep to the range of the ratings (knn)"),
+    ("clip", {"action": argparse.BooleanOptionalAction}, "whether predictions keep to the scale of the ratings"),
     ("device", {}, "cpu, cuda or cuda:N (all but popularity)"),
     ("n_jobs", {"type": int}, "threads (all but popularity; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),

@@ -2,22 +2,26 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .baseline import BaselinePredictor
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
 from .slim import SLIM
+from .slope_one import SlopeOne
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
     "EASE",
     "EDLAE",
     "SLIM",
+    "BaselinePredictor",
     "ImplicitALS",
     "ItemKNN",
     "P3Alpha",
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "load",
 ]
