@@ -8,6 +8,7 @@ from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
 from .slim import SLIM
 from .slope_one import SlopeOne
+from .svd import PureSVD
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ItemKNN",
     "P3Alpha",
     "Popularity",
+    "PureSVD",
     "RP3Beta",
     "Recommender",
     "SlopeOne",
