@@ -89,6 +89,12 @@ _TITLES = {
         "irspack has by default; alpha and l1_ratio as irspack has them. The loss is what they "
         "minimize, recomputed in float64 from the weights. Some columns are held against their minimum.",
     ),
+    "svd": (
+        "PureSVD",
+        "Truncated singular value decompositions, from a scipy matrix to the vectors of both sides; k is their number. "
+        "scikit-learn's `randomized_svd` takes 5 power iterations and likewise 6, both with 16 more directions; "
+        "scipy's `svds` is exact. Captured is the share of the squared values that the projection leaves, in float64.",
+    ),
     "ratings": (
         "Models of ratings",
         "A fit to four fifths of the ratings, and the prediction of the others: ours from a scipy matrix to an array, "
@@ -160,6 +166,7 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         ("recall", lambda row: _number(row.get("recall"), 4)),
         ("seconds to build", lambda row: _number(row.get("build_seconds"))),
         ("loss", _loss),
+        ("captured", lambda row: f"{100 * row['captured']:.3f} %" if "captured" in row else "–"),
         ("RMSE", lambda row: _number(row.get("rmse"), 5)),
         ("weights", lambda row: f"{row['n_weights']:,}" if "n_weights" in row else "–"),
         ("epochs", lambda row: _number(row.get("epochs"))),
@@ -413,6 +420,10 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "slim": (
         "SLIM: seconds of a fit and, in brackets, what it minimizes",
         lambda row: f"{_number(row['seconds'])} ({_loss(row)})",
+    ),
+    "svd": (
+        "PureSVD: seconds of a fit and, in brackets, the share of the squared values that is captured",
+        lambda row: f"{_number(row['seconds'])} ({100 * row['captured']:.2f} %)",
     ),
     "ratings": (
         "Models of ratings: seconds of a fit with its predictions and, in brackets, their RMSE",
