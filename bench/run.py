@@ -273,6 +273,40 @@ def _ranking_sgd(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _svd(args: argparse.Namespace) -> int:
+    from bench import bench_svd
+
+    run, contestants = harness.now(), args.contestants or list(bench_svd.CONTESTANTS)
+    return _grid(
+        args,
+        lambda dataset, factors: bench_svd.run_svd(
+            dataset, factors, contestants, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
+def _ratings(args: argparse.Namespace) -> int:
+    from bench import bench_ratings
+
+    run = harness.now()
+
+    def measure(dataset: str, _: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_ratings.run_ratings(
+                dataset,
+                args.contestants or list(bench_ratings.CONTESTANTS),
+                model=model,
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for model in args.model or list(bench_ratings.OURS)
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -461,6 +495,18 @@ def _parser() -> argparse.ArgumentParser:
     slim.add_argument("--threads", type=int, default=2)
     slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     slim.set_defaults(factors=[0])
+
+    ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
+    measured(ratings, 5)
+    ratings.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    ratings.add_argument("--model", nargs="+", help="some of them, as 'SlopeOne' (default: all)")
+    ratings.add_argument("--threads", type=int, default=1)
+    ratings.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    ratings.set_defaults(factors=[0])
+
+    svd = command("svd", _svd, "truncated singular value decompositions, beside scikit-learn and scipy")
+    on_data(svd, (64,))
+    svd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
     measured(topk_sparse, 5)

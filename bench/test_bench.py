@@ -15,8 +15,10 @@ from bench import (
     bench_linear,
     bench_metrics,
     bench_ranking_sgd,
+    bench_ratings,
     bench_similarity,
     bench_slim,
+    bench_svd,
     bench_topk,
     bench_topk_sparse,
     datasets,
@@ -127,6 +129,21 @@ def test_ranking_sgd(benchmark: Any, contestant: str, loss: str) -> None:
 def test_slim(benchmark: Any, contestant: str) -> None:
     try:
         case = bench_slim.slim_case(contestant, bench_slim.Problem(DATASET, 0.005, 0.01), THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_svd.CONTESTANTS)
+def test_svd(benchmark: Any, contestant: str) -> None:
+    _run(benchmark, bench_svd.svd_case(contestant, bench_svd.Problem(DATASET, 8), THREADS))
+
+
+@pytest.mark.parametrize("model", bench_ratings.OURS)
+@pytest.mark.parametrize("contestant", bench_ratings.CONTESTANTS)
+def test_ratings(benchmark: Any, contestant: str, model: str) -> None:
+    try:
+        case = bench_ratings.ratings_case(contestant, bench_ratings.Problem(DATASET, model), THREADS)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)

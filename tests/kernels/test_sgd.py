@@ -41,8 +41,8 @@ class Model:
 
     def epoch(self, x, epoch=1, seed=5, **rule):
         return self.backend.kernels.ranking_epoch(
-            self.backend.context, self.backend.csr(x), rule_of(self.backend, **rule), seed, epoch, self.counts(x), self.users,
-            self.items, self.biases,
+            self.backend.context, self.backend.csr(x), rule_of(self.backend, **rule), seed, epoch, self.counts(x),
+            self.users, self.items, self.biases,
         )  # fmt: skip
 
     def counts(self, x):
