@@ -85,7 +85,9 @@ class Likewise(Contestant):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        common = {"factors": problem.factors, "regularization": problem.regularization, "n_jobs": problem.threads}
+        common: dict[str, Any] = {
+            "factors": problem.factors, "regularization": problem.regularization, "n_jobs": problem.threads,
+        }  # fmt: skip
         model: lw.BPR | lw.WARP
         if problem.loss == "bpr":
             model = lw.BPR(learning_rate=problem.learning_rate, **common)
@@ -93,7 +95,9 @@ class Likewise(Contestant):
             model = lw.WARP(learning_rate=problem.learning_rate / 10, max_trials=problem.max_trials, **common)
         backend = get_backend("cpu", problem.threads)
         self._matrix, self._rule = backend.csr(lw.Interactions.from_csr(problem.matrix).by_user), model._rule(backend)
-        self._state = sgd._State.random(backend, harness.rng(), *problem.matrix.shape, problem.factors, True)
+        self._state = sgd._State.random(
+            backend, harness.rng(), problem.matrix.shape[0], problem.matrix.shape[1], problem.factors, True
+        )
         self._n_epochs = 0
         self._counts = np.bincount(problem.matrix.indices, minlength=problem.matrix.shape[1]).astype(np.float32)
 

@@ -266,19 +266,19 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was."""
         n_factors = self._n_features_out
         rng = np.random.default_rng([self._seed, self._n_epochs])
-        sides = []
+        sides: list[Float32Array] = []
         for places, learned in ((rows, self.user_factors_), (np.arange(joined.n_items), self.item_factors_)):
             padded = _padded(backend, learned[np.minimum(places, len(learned) - 1)])
             new = places >= len(learned)
             new[~new] = ~learned[places[~new]].any(axis=1)
             padded[new, :n_factors] = backend.normal(
-                rng, (np.count_nonzero(new), n_factors), _START_SCALE / np.sqrt(n_factors)
+                rng, (int(np.count_nonzero(new)), n_factors), _START_SCALE / np.sqrt(n_factors)
             )
             sides.append(padded)
         biases = backend.zeros((joined.n_items if self._has_biases else 0,))
         if self._has_biases:
             biases[: self.n_items_] = self.item_biases_
-        return _State(backend, *sides, biases)
+        return _State(backend, sides[0], sides[1], biases)
 
     # ------------------------------------------------------------------ using
 
@@ -384,10 +384,10 @@ class _State:
 
     def epoch(self, positives: Any, rule: Any, seed: int, number: int, counts: Float32Array) -> tuple[int, int]:
         kernel = self.backend.kernels.ranking_epoch
-        counts: tuple[int, int] = kernel(
+        found: tuple[int, int] = kernel(
             self.backend.context, positives, rule, seed, number, counts, self.users, self.items, self.biases
         )
-        return counts
+        return found
 
     def check(self, name: str) -> None:
         """Raise where steps have become too great for float32."""
