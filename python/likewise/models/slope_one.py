@@ -241,8 +241,9 @@ class SlopeOne(RatingRecommender):
                 np.ones(n * self.n_items_, np.float32),
                 (self.n_items_, n),
             )
-            by_items: Float64Array = self._from_deviations(histories, every, asked)[0].reshape(asked.shape)
-            return by_items.T
+            by_items = self._from_deviations(histories, every, asked)[0].reshape(asked.shape)
+            by_users: Float64Array = by_items.T
+            return by_users
         means, above = self._means_and_rest(histories)
         backend = self._backend()
         by_user, by_item = backend.csr(self._ratings.by_user), backend.csr(self._ratings.by_item)
