@@ -266,12 +266,16 @@ def nearest_by_ratings(
 def slope_one(
     ctx: Context,
     by_user: CSR,
-    by_item: CSR,
+    items: Int32,
+    raters: CSR,
     histories: CSR,
     asked: CSR,
     weighted: bool,
     estimates: Float32,
     n_used: Int32,
+) -> None: ...
+def slope_one_of_rows(
+    ctx: Context, by_user: CSR, by_item: CSR, histories: CSR, weighted: bool, estimates: Float32
 ) -> None: ...
 def spmm(ctx: Context, x: CSR, y: Float32, out: Float32) -> None: ...
 
