@@ -45,9 +45,11 @@ _PARQUET = (".parquet", ".pq")
 _MODELS = {
     "als": "ImplicitALS",
     "baseline": "BaselinePredictor",
+    "bpr": "BPR",
     "ease": "EASE",
     "edlae": "EDLAE",
     "item-knn": "ItemKNN",
+    "logistic-mf": "LogisticMF",
     "p3alpha": "P3Alpha",
     "popularity": "Popularity",
     "pure-svd": "PureSVD",
@@ -55,21 +57,23 @@ _MODELS = {
     "slim": "SLIM",
     "slope-one": "SlopeOne",
     "user-knn": "UserKNN",
+    "warp": "WARP",
 }
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als, pure-svd)"),
+    ("factors", {"type": int}, "length of the vectors (als, bpr, warp, logistic-mf, pure-svd)"),
     (
         "regularization",
         {"type": float},
-        "penalty of long vectors (als), of squared weights (ease, edlae), of biases by sgd (baseline)",
+        "penalty of long vectors (als, bpr, warp, logistic-mf), of squared weights (ease, edlae), of biases by sgd "
+        "(baseline)",
     ),
     (
         "alpha",
         {"type": float},
-        "confidence of a unit of value (als), power of chances (walks), of a metric (knn)",
+        "confidence of a unit of value (als), its weight (logistic-mf), power of chances (walks), of a metric (knn)",
     ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
@@ -81,10 +85,11 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, baseline, pure-svd), most sweeps over an item's weights (slim)",
+        "sweeps over users and items (als, baseline, pure-svd), passes over interactions (bpr, warp, logistic-mf), most "
+        "sweeps over an item's weights (slim)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
-    ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
+    ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf; baseline by sgd)"),
     ("user_regularization", {"type": float}, "added to a user's number of ratings, with method als (baseline)"),
     ("item_regularization", {"type": float}, "added to an item's number of ratings, with method als (baseline)"),
     (
@@ -102,6 +107,21 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"action": argparse.BooleanOptionalAction},
         "make the weights from an item sum to 1 (walks)",
     ),
+    (
+        "sampling",
+        {"choices": ("uniform", "popularity", "dynamic")},
+        "how negatives are drawn (bpr)",
+    ),
+    ("n_candidates", {"type": int}, "candidates of a negative with --sampling dynamic (bpr)"),
+    ("max_trials", {"type": int}, "draws for an interaction at most (warp)"),
+    ("k_os", {"type": int}, "which of the best of --n-positives is learned from (warp)"),
+    ("n_positives", {"type": int}, "interactions drawn for --k-os (warp)"),
+    ("n_negatives", {"type": int}, "negatives of an interaction (logistic-mf)"),
+    (
+        "item_biases",
+        {"action": argparse.BooleanOptionalAction},
+        "whether items have biases (bpr, warp, logistic-mf)",
+    ),
     ("cg_steps", {"type": int}, "most steps that solver cg takes for a vector (als)"),
     ("cg_tol", {"type": float}, "share of its residual at which solver cg is done with a vector (als)"),
     ("block_size", {"type": int}, "block of solver ials++ (als)"),
@@ -109,10 +129,14 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "early_stopping",
         {"action": "store_true"},
-        "hide a fifth of each user's items, stop when they rank no better (als)",
+        "hide a fifth of each user's items, stop when they rank no better (als, bpr, warp, logistic-mf)",
     ),
-    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
-    ("random_state", {"type": int}, "seed of the starting values (als, pure-svd; default 0)"),
+    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als, bpr, warp, logistic-mf)"),
+    (
+        "random_state",
+        {"type": int},
+        "seed of starting values and draws (als, bpr, warp, logistic-mf, pure-svd; default 0)",
+    ),
     ("oversampling", {"type": int}, "directions carried along beyond factors (pure-svd)"),
     ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),
     ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),
