@@ -28,6 +28,7 @@ _MAX_EPOCHS = 2**32  # draws are numbered by them
 _MAX_CANDIDATES = 1024
 _LANES = 16  # the kernels' vectors are padded to a multiple of it
 _START_SCALE = 0.1
+_RARE = 0.25  # share of the items, those of fewest users, whose mean a new one starts from
 _MAX_WEIGHT = 1e6
 _SAMPLINGS = ("uniform", "popularity", "dynamic")
 _N_CANDIDATES, _N_POSITIVES = 8, 10  # the defaults of options that others make idle
@@ -263,21 +264,30 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         return self
 
     def _resumed(self, joined: Interactions, rows: Int64Array, backend: Backend) -> _State:
-        """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was."""
-        n_factors = self._n_features_out
+        """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was.
+
+        A new item starts as the known ones of fewest users stand, or it would rank above all that were learned to
+        be of few.
+        """
+        n_factors, scale = self._n_features_out, _START_SCALE / np.sqrt(self._n_features_out)
         rng = np.random.default_rng([self._seed, self._n_epochs])
+        known = np.flatnonzero(self._counts)
+        rare = known[self._counts[known] <= np.quantile(self._counts[known], _RARE)]
+        every = np.arange(joined.n_items)
         sides: list[Float32Array] = []
-        for places, learned in ((rows, self.user_factors_), (np.arange(joined.n_items), self.item_factors_)):
+        for places, learned, start in (
+            (rows, self.user_factors_, np.float32(0)),
+            (every, self.item_factors_, self.item_factors_[rare].mean(axis=0)),
+        ):
             padded = _padded(backend, learned[np.minimum(places, len(learned) - 1)])
             new = places >= len(learned)
             new[~new] = ~learned[places[~new]].any(axis=1)
-            padded[new, :n_factors] = backend.normal(
-                rng, (int(np.count_nonzero(new)), n_factors), _START_SCALE / np.sqrt(n_factors)
-            )
+            padded[new, :n_factors] = backend.normal(rng, (int(np.count_nonzero(new)), n_factors), scale) + start
             sides.append(padded)
         biases = backend.zeros((joined.n_items if self._has_biases else 0,))
         if self._has_biases:
-            biases[: self.n_items_] = self.item_biases_
+            biases[...] = self.item_biases_[rare].mean()
+            biases[known] = self.item_biases_[known]
         return _State(backend, sides[0], sides[1], biases)
 
     # ------------------------------------------------------------------ using
