@@ -28,6 +28,7 @@ _MAX_EPOCHS = 2**32  # draws are numbered by them
 _MAX_CANDIDATES = 1024
 _LANES = 16  # the kernels' vectors are padded to a multiple of it
 _START_SCALE = 0.1
+_PARTIAL_SHARE = 0.2  # of the learning rate, in partial_fit: what others have learned is not to be shaken
 _RARE = 0.25  # share of the items, those of fewest users, whose mean a new one starts from
 _MAX_WEIGHT = 1e6
 _SAMPLINGS = ("uniform", "popularity", "dynamic")
@@ -117,13 +118,14 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
             return []
         return list(self.callbacks) if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
 
-    def _rule(self, backend: Backend) -> Any:
+    def _rule(self, backend: Backend, share: float = 1.0) -> Any:
+        """What the kernels follow, with that share of the learning rate."""
         kernels, (sampling, n_candidates, n_positives, order) = backend.kernels, self._draws()
         return kernels.RankingRule(
             getattr(kernels.RankingLoss, self._loss),
             getattr(kernels.NegativeSampling, sampling),
             n_candidates,
-            float(self.learning_rate),
+            share * float(self.learning_rate),
             float(self.regularization),
             n_positives,
             order,
@@ -208,7 +210,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
         """Learn from further interactions, of new users and items too, without starting over.
 
-        `partial_iterations` steps for each interaction in `X`, against items that its user has neither there nor from
+        `partial_iterations` steps for each interaction in `X`, a fifth as long as those of `fit`, against items that its user has neither there nor from
         before. Before a first `fit` it is `fit`.
 
         Parameters
@@ -244,7 +246,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         touched = np.flatnonzero(events.row_counts())
         state = self._resumed(joined, user_rows[touched], backend)
         pairs = _trained_rows(joined.by_user, events, user_rows, item_rows, touched)
-        positives, rule = backend.csr(pairs), self._rule(backend)
+        positives, rule = backend.csr(pairs), self._rule(backend, _PARTIAL_SHARE)
         n_epochs, counts = self._n_epochs, joined.by_user.column_counts().astype(np.float32)
         for _ in range(self.partial_iterations):
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
@@ -474,8 +476,8 @@ class BPR(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -553,7 +555,7 @@ class BPR(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -635,8 +637,8 @@ class WARP(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -715,7 +717,7 @@ class WARP(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -792,8 +794,8 @@ class LogisticMF(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -868,7 +870,7 @@ class LogisticMF(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
