@@ -8,6 +8,7 @@
 namespace likewise::bindings {
 
 void bind_als(py::module_& m);
+void bind_biases(py::module_& m);
 void bind_dense(py::module_& m);
 void bind_knn_ratings(py::module_& m);
 void bind_linear(py::module_& m);
@@ -48,6 +49,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("philox4x32", &philox4x32, arg("counter"), arg("key"));
 
   bind_als(m);
+  bind_biases(m);
   bind_dense(m);
   bind_knn_ratings(m);
   bind_linear(m);

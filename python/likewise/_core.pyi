@@ -62,6 +62,27 @@ class ExplicitAlsObjective:
 
 def available_simd() -> list[str]: ...
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> list[int]: ...
+def bias_half_sweep(
+    ctx: Context, ratings: CSR, mean: float, others: Float64, regularization: float, biases: Float64
+) -> None: ...
+def bias_sgd_epoch(
+    ctx: Context,
+    ratings: CSR,
+    mean: float,
+    learning_rate: float,
+    regularization: float,
+    row_biases: Float64,
+    column_biases: Float64,
+) -> None: ...
+def bias_sgd_half_epoch(
+    ctx: Context,
+    ratings: CSR,
+    mean: float,
+    learning_rate: float,
+    regularization: float,
+    others: Float64,
+    biases: Float64,
+) -> None: ...
 def gramian(ctx: Context, y: Float32, out: Float64) -> None: ...
 def multiply_transposed(ctx: Context, x: Float32, b: Float32, out: Float32) -> None: ...
 def round_to_bf16(ctx: Context, x: Float32, out: UInt16) -> None: ...

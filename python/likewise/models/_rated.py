@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from likewise._backend import Backend
 from likewise._validation import check_choice, check_flag, check_float, check_int
 from likewise.data import CSR
 from likewise.retrieval import MAX_K, top_k_scores
 
+from ._ratings import fit_baselines, user_baselines
 from ._sparse import MAX_SUPPORT, SparseRecommender
 
 __all__ = ["RatingNeighbors"]
@@ -24,8 +26,6 @@ Int64Array = npt.NDArray[np.int64]
 TARGETS = ("implicit", "rating")
 _METRICS = ("cosine", "msd", "pearson", "pearson_baseline")
 _NORMALIZATIONS = ("mean", "zscore", "baseline")
-# Sweeps and penalties of the baselines, as Koren (2010), section 2.1, and Surprise have them.
-_SWEEPS, _USER_PENALTY, _ITEM_PENALTY = 10, 15.0, 10.0
 # Pairs estimated at a time: some tens of bytes each.
 _BLOCK_PAIRS = 1 << 22
 
@@ -41,26 +41,16 @@ class _Scale(NamedTuple):
     item_biases: Float64Array
 
     @classmethod
-    def of(cls, by_user: CSR) -> _Scale:
-        """Means, and biases by alternating ridge regressions: of the items, then of the users."""
-        users, items = by_user.row_numbers(), by_user.indices
-        ratings = by_user.values.astype(np.float64)
-        mean = float(ratings.mean())
-        user_biases, item_biases = np.zeros(by_user.n_rows), np.zeros(by_user.n_cols)
-        n_of_user, n_of_item = by_user.row_counts(), by_user.column_counts()
-        for _ in range(_SWEEPS):
-            rest = np.bincount(items, ratings - mean - user_biases[users], minlength=by_user.n_cols)
-            item_biases = rest / (_ITEM_PENALTY + n_of_item)
-            rest = np.bincount(users, ratings - mean - item_biases[items], minlength=by_user.n_rows)
-            user_biases = rest / (_USER_PENALTY + n_of_user)
-        return cls(mean, float(ratings.std()), float(ratings.min()), float(ratings.max()), user_biases, item_biases)
+    def of(cls, backend: Backend, by_user: CSR) -> _Scale:
+        """Means and baselines."""
+        mean, user_biases, item_biases = fit_baselines(backend, by_user, by_user.transpose())
+        values = by_user.values
+        spread = float(values.std(dtype=np.float64))
+        return cls(mean, spread, float(values.min()), float(values.max()), user_biases, item_biases)
 
-    def biases_of(self, histories: CSR) -> Float64Array:
+    def biases_of(self, backend: Backend, histories: CSR) -> Float64Array:
         """The biases of other users, the items' held fixed."""
-        rest = histories.values - self.mean - self.item_biases[histories.indices]
-        sums = np.bincount(histories.row_numbers(), rest, minlength=histories.n_rows)
-        biases: Float64Array = sums / (_USER_PENALTY + histories.row_counts())
-        return biases
+        return user_baselines(backend, histories, self.mean, self.item_biases)
 
 
 class _Users(NamedTuple):
@@ -91,7 +81,7 @@ class RatingNeighbors(SparseRecommender):
     _said: CSR | None  # what users' ratings say beyond their means, by item, where users are compared
 
     @property
-    def _predicts_ratings(self) -> bool:
+    def _predicts_ratings(self) -> bool:  # type: ignore[override]
         return bool(self.target == "rating")
 
     @property
@@ -127,10 +117,9 @@ class RatingNeighbors(SparseRecommender):
     # ------------------------------------------------------------------ fitting
 
     def _set_ratings(self, by_user: CSR) -> None:
-        self._backend()  # a device that is not there is an error of the fit
         # X may change after the fit: what predictions come from are arrays of our own.
         by_user = CSR(by_user.indptr.copy(), by_user.indices.copy(), by_user.values.copy(), by_user.shape)
-        self._scale = _Scale.of(by_user)
+        self._scale = _Scale.of(self._backend(), by_user)
         self._users = _Users(by_user, self._scale.user_biases)
         rows = self._entities(by_user)
         counts = np.maximum(1, rows.row_counts())
@@ -248,7 +237,7 @@ class RatingNeighbors(SparseRecommender):
                 return self._users
             return _Users(self._users.histories.take_rows(rows), self._users.biases[rows])
         taken = histories.take_rows(rows)
-        return _Users(taken, self._scale.biases_of(taken))
+        return _Users(taken, self._scale.biases_of(self._backend(), taken))
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         if not self._predicts_ratings:
@@ -299,6 +288,9 @@ class RatingNeighbors(SparseRecommender):
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         if not self._predicts_ratings:
             return super()._pair_scores(users, items)
+        return self._predicted_ratings(None, users, items).astype(np.float32)
+
+    def _predicted_ratings(self, histories: CSR | None, users: Int64Array, items: Int64Array) -> Float64Array:
         pairs, places = np.unique(users * self.n_items_ + items, return_inverse=True)
         who, whom = np.divmod(pairs, self.n_items_)
         distinct, starts = np.unique(who, return_index=True)
@@ -308,8 +300,8 @@ class RatingNeighbors(SparseRecommender):
             np.ones(pairs.size, np.float32),
             (distinct.size, self.n_items_),
         )
-        estimates, _ = self._estimates(self._users_in(None, distinct), asked)
-        return self._clipped(estimates)[places].astype(np.float32)
+        estimates, _ = self._estimates(self._users_in(histories, distinct), asked)
+        return self._clipped(estimates)[places]
 
     def _clipped(self, estimates: Float64Array) -> Float64Array:
         return np.clip(estimates, self._scale.lowest, self._scale.highest) if self.clip else estimates
@@ -340,16 +332,6 @@ class RatingNeighbors(SparseRecommender):
                 "predict, or recommend(interactions=X)"
             )
         return super().transform(X)
-
-    def _hidden_ndcg(self, visible: CSR, hidden: CSR, *, fold_in: bool) -> float:
-        """Minus the root mean squared error of the hidden ratings, NaN where there are none."""
-        if not self._predicts_ratings:
-            return super()._hidden_ndcg(visible, hidden, fold_in=fold_in)
-        if hidden.nnz == 0:
-            return float("nan")
-        users = _Users(visible, self._scale.biases_of(visible))
-        estimates, _ = self._estimates(users, hidden)
-        return -float(np.sqrt(np.mean((self._clipped(estimates) - hidden.values) ** 2)))
 
     # ------------------------------------------------------------------ who is like whom
 

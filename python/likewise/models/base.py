@@ -33,6 +33,7 @@ from ._results import Recommendations, SimilarItems, SimilarUsers
 __all__ = ["Recommender", "VectorRecommender", "hide_items", "is_single", "load", "zero_rows"]
 
 Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Self = TypeVar("Self", bound="Recommender")
@@ -95,6 +96,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
     _registry: ClassVar[dict[str, type[Recommender]]] = {}
     _allows_negative: ClassVar[bool] = False
+    _predicts_ratings: ClassVar[bool] = False
 
     interactions_: Interactions
     n_users_: int
@@ -144,6 +146,13 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     @abstractmethod
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         """Scores of pairs of rows of the fitted users and items."""
+
+    def _predicted_ratings(self, histories: CSR | None, users: Int64Array, items: Int64Array) -> Float64Array:
+        """Ratings of pairs of rows, clipped where the model does so; of models that predict ratings.
+
+        Users are fitted ones, or rows of `histories`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: predicts no ratings")
 
     @abstractmethod
     def _state(self) -> dict[str, npt.NDArray[Any]]:
@@ -543,8 +552,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             every = np.arange(data.n_users)
             ids, _ = self._top_k(data.by_user, every, 1, data.by_user, None, None, type(self).__name__)
             return data.item_labels(ids[:, 0])
-        users = self.interactions_.user_index(X, "predict")
-        rows = self.interactions_.item_index(items, "predict")
+        users, rows = self._pair_rows(X, items)
         if users.size != rows.size and 1 not in (users.size, rows.size):
             raise ValueError(f"predict: there are {users.size} users but {rows.size} items; give one item a user")
         users, rows = np.broadcast_arrays(users, rows)
@@ -554,12 +562,17 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             scores[block] = self._pair_scores(users[block], rows[block])
         return scores
 
+    def _pair_rows(self, users: Any, items: Any) -> tuple[Int64Array, Int64Array]:
+        """Rows of the users and items of pairs."""
+        data = self.interactions_
+        return data.user_index(users, "predict"), data.item_index(items, "predict")
+
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean NDCG@10 on a seeded hidden part of each row of `X`.
+        """Mean NDCG@10 on a seeded hidden part of each row of `X`; of a model of ratings, minus their RMSE.
 
         A fifth of each row's items (at least one) is hidden; the model ranks all items from the rest, which it
-        leaves out. Rows with fewer than two items do not count. Works in ``cross_val_score`` and ``GridSearchCV``,
-        whose test rows are users that the model has not seen.
+        leaves out, or predicts the hidden ratings from it. Rows with fewer than two items do not count. Works in
+        ``cross_val_score`` and ``GridSearchCV``, whose test rows are users that the model has not seen.
 
         Parameters
         ----------
@@ -570,11 +583,24 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         Returns
         -------
         float
-            Between 0 and 1; 0 where no row has two items.
+            NDCG, between 0 and 1, and 0 where no row has two items; minus the root mean squared error of all hidden
+            ratings, and NaN there.
         """
         histories = self._histories(X, type(self).__name__)
         visible, hidden = hide_items(histories.by_user)
+        if self._predicts_ratings:
+            return -self._hidden_rmse(visible, hidden)
         return self._hidden_ndcg(visible, hidden, fold_in=True)
+
+    def _hidden_rmse(self, visible: CSR, hidden: CSR) -> float:
+        """Root mean squared error of the hidden ratings, users folded in from `visible`; NaN where there are none."""
+        total = 0.0
+        for rows in _row_blocks(hidden):
+            asked = hidden.take_rows(rows)
+            users, items = asked.row_numbers().astype(np.int64), asked.indices.astype(np.int64)
+            estimates = self._predicted_ratings(visible.take_rows(rows), users, items)
+            total += float(np.square(estimates - asked.values).sum())
+        return float(np.sqrt(total / hidden.nnz)) if hidden.nnz else float("nan")
 
     def _hidden_ndcg(self, visible: CSR, hidden: CSR, *, fold_in: bool) -> float:
         """Mean NDCG@10 over the rows with hidden items, of users folded in from `visible` or of the fitted ones."""
@@ -720,7 +746,7 @@ class VectorRecommender(Recommender):
         if hasattr(self, "_is_fitting"):
             raise RuntimeError("build_index: the vectors will change until fit has returned; build the index then")
         self.index_ = ApproximateIndex(
-            self._backend().to_numpy(self._item_vectors()),
+            self._backend().to_numpy(self._indexed_vectors()),
             library=library,
             m=m,
             ef_construction=ef_construction,
@@ -729,6 +755,10 @@ class VectorRecommender(Recommender):
             verbose=getattr(self, "verbose", False),
         )
         return self
+
+    def _indexed_vectors(self) -> Float32Array:
+        """What an index is built over: a row an item."""
+        return self._item_vectors()
 
     def drop_index(self: VectorSelf) -> VectorSelf:
         """Forget the index, if there is one: `recommend` is exact again.
@@ -789,7 +819,7 @@ class VectorRecommender(Recommender):
     def _set_index_state(self, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         try:
             self.index_ = ApproximateIndex._from_state(
-                header, arrays, self._item_vectors(), getattr(self, "n_jobs", None)
+                header, arrays, self._indexed_vectors(), getattr(self, "n_jobs", None)
             )
         except ImportError as error:
             # Without its index the model ranks the better for it, if more slowly.
@@ -920,18 +950,23 @@ def hide_items(matrix: CSR) -> tuple[CSR, CSR]:
     counts = matrix.row_counts()
     n_hidden = np.where(counts >= 2, np.maximum(1, (counts * _HIDDEN_SHARE).astype(np.int64)), 0)
     is_hidden = np.empty(matrix.nnz, dtype=bool)
-    first = 0
-    while first < matrix.n_rows:  # the temporaries of some rows at a time, not of all entries
-        end = int(np.searchsorted(matrix.indptr, matrix.indptr[first] + _BLOCK_ENTRIES, side="right")) - 1
-        rows = slice(first, max(first + 1, end))
+    for rows in _row_blocks(matrix):  # the temporaries of some rows at a time, not of all entries
         places = slice(matrix.indptr[rows.start], matrix.indptr[rows.stop])
         is_hidden[places] = _ranks(matrix.take_rows(rows)) < np.repeat(n_hidden[rows], counts[rows])
-        first = rows.stop
     offsets = np.zeros(matrix.n_rows + 1, dtype=np.int64)
     np.cumsum(n_hidden, out=offsets[1:])
     hidden = CSR(offsets, matrix.indices[is_hidden], matrix.values[is_hidden], matrix.shape)
     is_visible = ~is_hidden
     return CSR(matrix.indptr - offsets, matrix.indices[is_visible], matrix.values[is_visible], matrix.shape), hidden
+
+
+def _row_blocks(matrix: CSR) -> Iterator[slice]:
+    """Runs of rows that hold some entries each; a row that holds more by itself."""
+    first = 0
+    while first < matrix.n_rows:
+        end = int(np.searchsorted(matrix.indptr, matrix.indptr[first] + _BLOCK_ENTRIES, side="right")) - 1
+        yield slice(first, max(first + 1, end))
+        first = max(first + 1, end)
 
 
 def _ranks(matrix: CSR) -> Int64Array:
