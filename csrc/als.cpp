@@ -31,6 +31,7 @@ constexpr float kRefined = 1e-12F;          // squared residual at which it is d
 constexpr float kOneTermGain = 1 << 12;     // by which a solve divides it whose products have one term
 constexpr float kThreeTermsGain = 1 << 24;  // and three
 constexpr Offset kGroupShare = 16;          // and when one of so many parts of all entries is in the group
+constexpr double kLeastMove = 1e-13;        // share of a row's squared length below which steps only add noise
 constexpr float kLeastDiagonal = 0x1p-10F;  // share of a diagonal that a bias leaves of it, for a preconditioner
 constexpr float kLoad = 1.0F / 1024;        // share by which the diagonal of a singular block is grown
 constexpr float kNoise = 1.0F / (1 << 26);  // share of the largest eigenvalue that float32 does not tell from zero
@@ -668,7 +669,7 @@ void RowEngine::solve_descent() {
       micro_.axpy(-change, matrix_.get() + i * dp_, residual_.get(), dp_);
       moved += static_cast<double>(a) * change * change;
     }
-    if (!(moved > static_cast<double>(problem_.tolerance) * length)) break;
+    if (!(moved > std::max(static_cast<double>(problem_.tolerance), kLeastMove) * length)) break;
   }
 }
 

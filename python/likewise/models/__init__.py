@@ -2,8 +2,10 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .explicit_als import ExplicitALS
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
+from .nmf import NMF
 from .popularity import Popularity
 from .slim import SLIM
 from .walks import P3Alpha, RP3Beta
@@ -11,7 +13,9 @@ from .walks import P3Alpha, RP3Beta
 __all__ = [
     "EASE",
     "EDLAE",
+    "NMF",
     "SLIM",
+    "ExplicitALS",
     "ImplicitALS",
     "ItemKNN",
     "P3Alpha",
