@@ -397,26 +397,14 @@ def explicit_als_half_sweep(
     y: npt.NDArray[np.floating],
     y_biases: npt.NDArray[np.floating],
     objective: ExplicitAlsObjective,
-    sweeps: int = 3000,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The rows and biases that minimize the loss; under l1 and bounds by proximal gradients."""
+    """The rows and biases that minimize the loss without l1 and bounds."""
     out = np.zeros((ratings.n_rows, y.shape[1] + 1))
     systems = explicit_als_systems(ratings, weights, y, y_biases, objective)
-    for row, (matrix, target, l1) in enumerate(systems):
-        if ratings.row(row)[0].size == 0:
-            continue
-        if not objective.biases:
-            matrix[0, 0] = 1
-        out[row] = np.linalg.solve(matrix, target)
-        if objective.l1 == 0 and not objective.non_negative:
-            continue
-        step = 1 / np.linalg.eigvalsh(matrix)[-1]
-        for _ in range(sweeps):
-            out[row] += step * (target - matrix @ out[row])
-            x = out[row, 1:]
-            x[:] = np.sign(x) * np.maximum(np.abs(x) - step * l1 / 2, 0)
-            if objective.non_negative:
-                x[:] = np.maximum(x, 0)
+    for row, (matrix, target, _) in enumerate(systems):
+        if ratings.row(row)[0].size:
+            matrix[0, 0] = matrix[0, 0] if objective.biases else 1
+            out[row] = np.linalg.solve(matrix, target)
     return out[:, 1:], out[:, 0]
 
 
