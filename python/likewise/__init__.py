@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         EDLAE,
         NMF,
         SLIM,
+        BaselinePredictor,
         ExplicitALS,
         ImplicitALS,
         ItemKNN,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Popularity,
         Recommender,
         RP3Beta,
+        SlopeOne,
         UserKNN,
         load,
     )
@@ -39,6 +41,7 @@ __all__ = [
     "NMF",
     "SLIM",
     "BackendUnavailableError",
+    "BaselinePredictor",
     "EvaluationResult",
     "ExplicitALS",
     "ImplicitALS",
@@ -49,6 +52,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "data",
     "datasets",
@@ -63,6 +67,7 @@ __all__ = [
 
 # Where each public name lives; "" for a submodule of the package itself.
 _HOME = {
+    "BaselinePredictor": "models",
     "EASE": "models",
     "EDLAE": "models",
     "EvaluationResult": "evaluation",
@@ -77,6 +82,7 @@ _HOME = {
     "Recommender": "models",
     "UserKNN": "models",
     "SLIM": "models",
+    "SlopeOne": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

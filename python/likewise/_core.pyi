@@ -256,6 +256,16 @@ def knn_ratings(
 def nearest_by_ratings(
     ctx: Context, rows: CSR, columns: CSR, neighbors: RatingNeighbors, first: int, ids: Int32, scores: Float32
 ) -> None: ...
+def slope_one(
+    ctx: Context,
+    by_user: CSR,
+    by_item: CSR,
+    histories: CSR,
+    asked: CSR,
+    weighted: bool,
+    estimates: Float32,
+    n_used: Int32,
+) -> None: ...
 
 class Metric:
     precision: Metric

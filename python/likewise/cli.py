@@ -43,6 +43,7 @@ _PARQUET = (".parquet", ".pq")
 
 _MODELS = {
     "als": "ImplicitALS",
+    "baseline": "BaselinePredictor",
     "ease": "EASE",
     "edlae": "EDLAE",
     "explicit-als": "ExplicitALS",
@@ -52,6 +53,7 @@ _MODELS = {
     "popularity": "Popularity",
     "rp3beta": "RP3Beta",
     "slim": "SLIM",
+    "slope-one": "SlopeOne",
     "user-knn": "UserKNN",
 }
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
@@ -59,7 +61,11 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("factors", {"type": int}, "length of the vectors (als, nmf)"),
-    ("regularization", {"type": float}, "penalty of long vectors (als), of squared weights (ease, edlae)"),
+    (
+        "regularization",
+        {"type": float},
+        "penalty of long vectors (als), of squared weights (ease, edlae), of biases by sgd (baseline)",
+    ),
     (
         "alpha",
         {"type": float},
@@ -67,8 +73,6 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
-    ("user_regularization", {"type": float}, "penalty of long vectors of users (nmf)"),
-    ("item_regularization", {"type": float}, "penalty of long vectors of items (nmf)"),
     ("biases", {"action": argparse.BooleanOptionalAction}, "whether ratings have a mean and biases (explicit-als)"),
     ("dropout", {"type": float}, "share of a history that is taken for dropped out (edlae)"),
     ("l1_regularization", {"type": float}, "penalty of an item's weights (slim), a vector's sizes (explicit-als)"),
@@ -79,7 +83,20 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "whether weights (slim), vectors (explicit-als) are >= 0",
     ),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
-    ("iterations", {"type": int}, "sweeps over users and items (als, nmf), most over an item's weights (slim)"),
+    (
+        "iterations",
+        {"type": int},
+        "sweeps over users and items (als, nmf, baseline), most sweeps over an item's weights (slim)",
+    ),
+    ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
+    ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
+    ("user_regularization", {"type": float}, "penalty of a user's vector (nmf) or bias by als (baseline)"),
+    ("item_regularization", {"type": float}, "penalty of an item's vector (nmf) or bias by als (baseline)"),
+    (
+        "weighted",
+        {"action": argparse.BooleanOptionalAction},
+        "whether deviations of more users count for more (slope-one)",
+    ),
     (
         "solver",
         {"choices": ("auto", "cholesky", "cg", "ials++", "dense", "sparse")},
@@ -117,7 +134,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "what ratings are averaged above, with --target rating (knn)",
     ),
     ("min_neighbors", {"type": int}, "neighbours that an estimate of a rating needs (knn)"),
-    ("clip", {"action": argparse.BooleanOptionalAction}, "whether estimates keep to the range of the ratings"),
+    ("clip", {"action": argparse.BooleanOptionalAction}, "whether predictions keep to the scale of the ratings"),
     ("device", {}, "cpu, cuda or cuda:N (all but popularity)"),
     ("n_jobs", {"type": int}, "threads (all but popularity; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),

@@ -2,12 +2,14 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .baseline import BaselinePredictor
 from .explicit_als import ExplicitALS
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .nmf import NMF
 from .popularity import Popularity
 from .slim import SLIM
+from .slope_one import SlopeOne
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "EDLAE",
     "NMF",
     "SLIM",
+    "BaselinePredictor",
     "ExplicitALS",
     "ImplicitALS",
     "ItemKNN",
@@ -22,6 +25,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "load",
 ]
