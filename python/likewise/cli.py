@@ -116,6 +116,8 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"action": "store_true"},
         "hide a fifth of each user's items, stop when they rank no better (als)",
     ),
+    ("init_low", {"type": float}, "least starting value (nmf)"),
+    ("init_high", {"type": float}, "greatest starting value (nmf)"),
     ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
     ("random_state", {"type": int}, "seed of the starting values (als, nmf; default 0)"),
     ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),

@@ -39,6 +39,9 @@ CHECKED = [
     lw.EASE(k=3, solver="sparse"),
     lw.BaselinePredictor(),
     lw.BaselinePredictor("sgd", n_jobs=2),
+    lw.ExplicitALS(factors=4, iterations=4, random_state=0),
+    lw.ExplicitALS(factors=4, biases=False, non_negative=True, random_state=0, n_jobs=2),
+    lw.NMF(factors=4, random_state=0),
     lw.SlopeOne(),
     lw.SlopeOne(weighted=True, n_jobs=2),
 ]

@@ -84,7 +84,7 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
     callbacks: Any
     user_factors_: Float32Array
     item_factors_: Float32Array
-    weights_: Float32Array | None
+    _weights: Float32Array | None  # of the ratings, in the order of interactions_.by_user
     n_iter_: int
 
     @abstractmethod
@@ -159,20 +159,20 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
             else:
                 self._set_fallback(backend, joined)
             self.user_factors_, self.item_factors_ = users, items
-            self.weights_ = weights.by_user if weights.by_user.size else None
+            self._weights = weights.by_user if weights.by_user.size else None
         return self
 
     def _joined_weights(self, joined: Interactions, new: Interactions, given: Float32Array) -> Float32Array:
         """Weights of all ratings: those of the new ones, and of the old ones that do not stand among them."""
-        if given.size == 0 and self.weights_ is None:
+        if given.size == 0 and self._weights is None:
             return _NONE
         name, width = type(self).__name__, joined.n_items
         keys = joined.by_user.row_numbers().astype(np.int64) * width + joined.by_user.indices
         weights = np.ones(keys.size, dtype=np.float32)
         known = self.interactions_.by_user
-        if self.weights_ is not None:
+        if self._weights is not None:
             old = known.row_numbers().astype(np.int64) * width + known.indices
-            weights[np.searchsorted(keys, old)] = self.weights_
+            weights[np.searchsorted(keys, old)] = self._weights
         users = joined.user_map.find(new.user_map.labels, name, "user")
         items = joined.item_map.find(new.item_map.labels, name, "item")
         pairs = users[new.by_user.row_numbers()] * width + items[new.by_user.indices]
@@ -228,7 +228,7 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
         return super()._state() | {
             "user_factors": self.user_factors_,
             "item_factors": self.item_factors_,
-            "weights": _NONE if self.weights_ is None else self.weights_,
+            "weights": _NONE if self._weights is None else self._weights,
             "iterations": np.array([self.n_iter_], dtype=np.int64),
         }
 
@@ -238,7 +238,7 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
         self.user_factors_ = self._checked(arrays["user_factors"], (self.n_users_, n_factors))
         self.item_factors_ = self._checked(arrays["item_factors"], (self.n_items_, n_factors))
         weights = arrays["weights"]
-        self.weights_ = self._checked(weights, (self.interactions_.nnz,)) if weights.size else None
+        self._weights = self._checked(weights, (self.interactions_.nnz,)) if weights.size else None
         self.n_iter_ = int(self._checked(arrays["iterations"], (1,), np.int64)[0])
 
 

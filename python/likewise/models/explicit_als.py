@@ -100,22 +100,24 @@ class ExplicitALS(RatingFactors):
         Zero for users without ratings.
     item_factors_ : ndarray of shape (n_items, factors), float32
         Zero for items without ratings; nobody gets them unasked.
-    user_biases_, item_biases_ : ndarray of shape (n_users,), (n_items,), float32
+    user_biases_ : ndarray of shape (n_users,), float32
         With ``biases=False`` those of the baseline.
+    item_biases_ : ndarray of shape (n_items,), float32
+        Alike.
     global_mean_ : float
         Mean of the ratings, by their weights.
-    rating_scale_ : tuple of float
+    rating_scale_ : tuple
         Lowest and highest rating.
-    weights_ : ndarray of shape (n_ratings,), float32, or None
-        Weights of the ratings, in the order of ``interactions_.by_user``.
     n_iter_ : int
         Iterations done.
-    loss_history_, rmse_history_ : list of float
+    loss_history_, rmse_history_ : list of float of length n_iter_
         After each iteration, where they were computed.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
         Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
+        Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Notes
     -----
@@ -264,11 +266,11 @@ class ExplicitALS(RatingFactors):
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         weights = Weights.of(data.by_user, _checked_weights(self._given_weights, data, type(self).__name__))
         self._set_scale(data.by_user)
-        self.weights_ = weights.by_user if weights.by_user.size else None
+        self._weights = weights.by_user if weights.by_user.size else None
         self._is_biased = bool(self.biases)
         backend = get_backend(self.device, self.n_jobs, type(self).__name__)
-        if self.weights_ is not None:
-            self.global_mean_ = float(np.average(data.by_user.values.astype(np.float64), weights=self.weights_))
+        if self._weights is not None:
+            self.global_mean_ = float(np.average(data.by_user.values.astype(np.float64), weights=self._weights))
         solver = self._solver_of(self.factors, self.solver, biased=self._is_biased)
         self._start(data, solver)
         if not self._is_biased:

@@ -67,22 +67,28 @@ class NMF(RatingFactors):
 
     Attributes
     ----------
-    user_factors_, item_factors_ : ndarray of shape (n_users, factors), (n_items, factors), float32
-        Zero for users and items without ratings.
-    user_biases_, item_biases_ : ndarray of shape (n_users,), (n_items,), float32
+    user_factors_ : ndarray of shape (n_users, factors), float32
+        Zero for users without ratings.
+    item_factors_ : ndarray of shape (n_items, factors), float32
+        Zero for items without ratings; nobody gets them unasked.
+    user_biases_ : ndarray of shape (n_users,), float32
         Of a baseline with `global_mean_`, for users and items of which nothing else is known.
+    item_biases_ : ndarray of shape (n_items,), float32
+        Alike.
     global_mean_ : float
         Mean of the ratings.
-    rating_scale_ : tuple of float
+    rating_scale_ : tuple
         Lowest and highest rating.
     n_iter_ : int
         Epochs done.
-    rmse_history_ : list of float
+    rmse_history_ : list of float of length n_iter_
         After each epoch, where it was computed.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
         Their sides; ``n_features_in_`` is ``n_items_`` by scikit-learn's name.
+    feature_names_in_ : ndarray of shape (n_items,), object
+        Names of the columns of a data frame of users x items, where `fit` was given one.
 
     Notes
     -----
@@ -175,7 +181,7 @@ class NMF(RatingFactors):
         backend = get_backend(self.device, self.n_jobs, type(self).__name__)
         self._set_scale(data.by_user)
         self._set_fallback(backend, data)
-        self.weights_, self.n_iter_, self.rmse_history_ = None, 0, []
+        self._weights, self.n_iter_, self.rmse_history_ = None, 0, []
         rng = check_random_state(type(self).__name__, self.random_state)
         shapes = [(n, self.factors) for n in data.shape]
         users, items = (
