@@ -266,6 +266,12 @@ def auc(scores: npt.NDArray[np.floating], relevant: set[int], excluded: set[int]
     return float(np.mean(wins)) if wins else np.nan
 
 
+def concordant_pairs(ratings: npt.NDArray[np.floating], estimates: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """Pairs of unequal ratings, and those of them whose estimates are in the same order; a tie is in none."""
+    pairs = [(i, j) for i in range(len(ratings)) for j in range(i) if ratings[i] != ratings[j]]
+    return len(pairs), sum((ratings[i] - ratings[j]) * (estimates[i] - estimates[j]) > 0 for i, j in pairs)
+
+
 def from_bf16(x: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """The numbers that bfloat16 bits stand for."""
     return (x.astype(np.uint32) << 16).view(np.float32)

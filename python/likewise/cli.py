@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from likewise.data import Interactions
     from likewise.evaluation import EvaluationResult
+    from likewise.evaluation._names import MetricName
     from likewise.models import Recommender
 
 __all__ = ["main"]
@@ -251,9 +252,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     if arguments.output is not None:
         _check_table_path(arguments.output)
-    say, names = _speaker(arguments), list(dict.fromkeys(arguments.model or _MODELS))
-    models = _make_models(arguments, names)
     metrics = parse_metrics("evaluate", [name.strip() for name in arguments.metrics.split(",")])
+    say, names = _speaker(arguments), list(dict.fromkeys(arguments.model or _models_for(metrics)))
+    models = _make_models(arguments, names)
     train, test = _split(_read(arguments), arguments)
     say(f"train: {train.nnz} pairs, test: {test.nnz} pairs")
     users = None
@@ -347,6 +348,15 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Interacti
     if split == "temporal":
         return temporal_split(data, test_size)
     return random_split(data, test_size, random_state=arguments.split_seed or 0)
+
+
+def _models_for(metrics: Iterable[MetricName]) -> list[str]:
+    """Models that are compared where none is named: those of ratings where a metric of ratings is asked for."""
+    from . import models
+    from .evaluation._names import RATING_METRICS
+
+    of_ratings = any(metric.name in RATING_METRICS for metric in metrics)
+    return [name for name, known in _MODELS.items() if (getattr(models, known)._predicts_ratings is True) == of_ratings]
 
 
 def _make_models(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Recommender]:
@@ -594,14 +604,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     split.add_argument("--split-seed", type=int, metavar="N", help="seed of --split random (0)")
     evaluate.add_argument(
-        "--model", choices=_MODELS, action="append", help="what to fit; may be repeated (default: every model)"
+        "--model",
+        choices=_MODELS,
+        action="append",
+        help="what to fit; may be repeated (default: every model of rankings, or for rmse, mae and fcp of ratings)",
     )
     _add_parameters(evaluate)
     evaluate.add_argument(
         "--metrics",
         default=_DEFAULT_METRICS,
         metavar="NAMES",
-        help="precision@k, recall@k, hit_rate@k, ndcg@k, map@k, mrr@k and auc, with commas between (%(default)s)",
+        help="precision@k, recall@k, hit_rate@k, ndcg@k, map@k, mrr@k and auc; of ratings rmse, mae and fcp; with "
+        "commas between (%(default)s)",
     )
     _add_exclude_seen(evaluate, "leave what a user has in train out of the ranking")
     evaluate.add_argument(
