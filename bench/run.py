@@ -272,6 +272,27 @@ def _ratings(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _explicit_als(args: argparse.Namespace) -> int:
+    from bench import bench_explicit_als
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        rows = bench_explicit_als.run_explicit_als(
+            dataset,
+            factors,
+            args.contestants or list(bench_explicit_als.CONTESTANTS),
+            regularization=args.regularization,
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        )
+        print(f"{dataset}, k = {factors}: {bench_explicit_als.ratio(rows)}")
+        return rows
+
+    return _grid(args, measure)
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -452,6 +473,14 @@ def _parser() -> argparse.ArgumentParser:
     slim.add_argument("--threads", type=int, default=2)
     slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     slim.set_defaults(factors=[0])
+
+    explicit_als = command("explicit-als", _explicit_als, "iterations of explicit ALS, beside cmfrec")
+    measured(explicit_als, 5)
+    explicit_als.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-6M"], choices=datasets.names())
+    explicit_als.add_argument("--factors", nargs="+", type=int, default=[64])
+    explicit_als.add_argument("--regularization", type=float, default=0.05)
+    explicit_als.add_argument("--threads", type=int, default=2)
+    explicit_als.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
     measured(ratings, 5)

@@ -12,6 +12,7 @@ import pytest
 from bench import (
     bench_als,
     bench_approximate,
+    bench_explicit_als,
     bench_linear,
     bench_metrics,
     bench_ratings,
@@ -117,6 +118,15 @@ def test_slim(benchmark: Any, contestant: str) -> None:
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_explicit_als.CONTESTANTS.values(), ids=bench_explicit_als.CONTESTANTS)
+def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contestant]) -> None:
+    try:
+        model = contestant(bench_explicit_als.Problem(DATASET, 16, threads=THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, bench_explicit_als.explicit_als_case(model))
 
 
 @pytest.mark.parametrize("model", bench_ratings.OURS)
