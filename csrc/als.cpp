@@ -82,9 +82,8 @@ double total_weight(std::span<const float> weights, Offset first, Offset n) {
 
 /// By what the penalties of a row are multiplied.
 double penalty_scale(const ExplicitAlsObjective& objective, double total) {
-  return objective.regularization_exponent == 0
-             ? 1
-             : std::pow(total, static_cast<double>(objective.regularization_exponent));
+  const auto exponent = static_cast<double>(objective.regularization_exponent);
+  return exponent == 0 ? 1 : exponent == 1 ? total : std::pow(total, exponent);
 }
 
 /// The longest row whose gathered block is kept.
@@ -180,8 +179,9 @@ double sum_of(const float* values, Offset n) {
 void eliminate_bias(const simd::MicroKernels& micro, Offset dp, const Bias& bias, const float* s, const float* x,
                     float* residual, float* diagonal) {
   micro.axpy(-bias.of(micro.dot(s, x, dp)), s, residual, dp);
+  const float inverse = 1 / bias.capacity;
   for (Offset i = 0; i < dp; ++i) {
-    diagonal[i] = std::max(diagonal[i] - s[i] * s[i] / bias.capacity, kLeastDiagonal * diagonal[i]);
+    diagonal[i] = std::max(diagonal[i] - s[i] * s[i] * inverse, kLeastDiagonal * diagonal[i]);
   }
 }
 

@@ -283,7 +283,6 @@ class ExplicitALS(RatingFactors):
         for iteration in bar:
             solver.sweep(by_user, weights.by_user, *items, *users)
             solver.sweep(by_item, weights.by_item, *users, *items)
-            self._check_vectors(*users, *items)
             self.n_iter_ = iteration
             loss = self._loss(solver, by_user, weights.by_user) if self.compute_loss else None
             if loss is not None:
@@ -291,6 +290,7 @@ class ExplicitALS(RatingFactors):
             stops = [bool(callback(self, iteration, loss)) for callback in callbacks]
             if any(stops):
                 break
+        self._check_vectors(*users, *items)
 
     def _start(self, data: Interactions, solver: RowSolver) -> None:
         """Small normal numbers, or their absolute values, and no biases."""

@@ -197,7 +197,6 @@ class NMF(RatingFactors):
         for epoch in bar:
             update(context, by_user, items, self.user_regularization, users, next_users)
             update(context, by_item, users, self.item_regularization, items, next_items)
-            self._check_vectors(next_users, next_items)
             # The model has both of one epoch, whatever comes between.
             self.user_factors_, self.item_factors_, self.n_iter_ = next_users, next_items, epoch
             users, next_users, items, next_items = next_users, users, next_items, items
@@ -207,6 +206,7 @@ class NMF(RatingFactors):
             stops = [bool(callback(self, epoch, rmse)) for callback in callbacks]
             if any(stops):
                 break
+        self._check_vectors(self.user_factors_, self.item_factors_)
 
     def _rmse(self, by_user: Any) -> float:
         backend = self._backend()
