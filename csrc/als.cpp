@@ -133,13 +133,18 @@ bool load_weights(const Problem& problem, Offset first, Offset n, float* w, floa
   return any_other == 0;
 }
 
+/// The penalty of a row of ratings.
+float rating_penalty(const Problem& problem, Offset row) {
+  const auto& [objective, weights, y_biases, x_biases] = *problem.ratings;
+  const double total = total_weight(weights, problem.interactions.indptr[row], problem.interactions.row_size(row));
+  return static_cast<float>(objective.regularization * penalty_scale(objective, total));
+}
+
 /// The diagonal of a row that no entry adds to, padded with ones.
 void load_dense(const Problem& problem, Offset row, float* dense) {
   const Offset d = problem.y.n_cols, n_entries = problem.interactions.row_size(row);
   if (problem.ratings != nullptr) {
-    const auto& objective = problem.ratings->objective;
-    const double total = total_weight(problem.ratings->weights, problem.interactions.indptr[row], n_entries);
-    std::fill_n(dense, d, static_cast<float>(objective.regularization * penalty_scale(objective, total)));
+    std::fill_n(dense, d, rating_penalty(problem, row));
     std::fill(dense + d, dense + padded(d), 1.0F);
     return;
   }
@@ -372,6 +377,7 @@ class RowEngine {
   bool factor_block(Offset column, Offset width, int terms, float load);
   void solve_block();
   void solve_descent();
+  [[nodiscard]] bool solve_single(Offset row);
   void start_system();
   void eliminate_bias_from_system();
   void apply_bias(const float* p, float* q) const;
@@ -673,12 +679,36 @@ void RowEngine::solve_descent() {
   }
 }
 
+/// The solution of a row with one rating is a multiple of that item's y; returns whether this is such a row. Half the
+/// users and items of many data sets are.
+bool RowEngine::solve_single(Offset row) {
+  if (problem_.ratings == nullptr || problem_.solver == AlsSolver::kDescent) return false;
+  if (problem_.interactions.row_size(row) != 1) return false;
+  const float penalty = rating_penalty(problem_, row);
+  if (!(penalty > 0)) return false;
+  const Offset entry = problem_.interactions.indptr[row];
+  load_weights(problem_, entry, 1, w_.get(), v_.get());
+  const float w = w_[0], v = v_[0], capacity = w + penalty;
+  const float* y = problem_.y.row(problem_.interactions.indices[entry]);
+  const float length = micro_.dot(y, y, d_);
+  // What a bias leaves of the weight and of the error is the share penalty / capacity.
+  const float left = problem_.has_biases() ? penalty / capacity : 1;
+  const float multiple = left * v / (penalty + left * w * length);
+  float* x = problem_.x.row(row);
+  for (Offset i = 0; i < d_; ++i) x[i] = multiple * y[i];
+  if (problem_.has_biases()) {
+    problem_.ratings->x_biases[static_cast<std::size_t>(row)] = (v - w * multiple * length) / capacity;
+  }
+  return true;
+}
+
 void RowEngine::solve(Offset row) {
   if (problem_.interactions.row_size(row) == 0) {
     std::fill_n(problem_.x.row(row), d_, 0.0F);
     if (problem_.has_biases()) problem_.ratings->x_biases[static_cast<std::size_t>(row)] = 0;
     return;
   }
+  if (solve_single(row)) return;
   load_row(row);
   switch (problem_.solver) {
     case AlsSolver::kCholesky:
