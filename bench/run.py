@@ -250,6 +250,18 @@ def _ease(args: argparse.Namespace) -> int:
     )
 
 
+def _svd(args: argparse.Namespace) -> int:
+    from bench import bench_svd
+
+    run, contestants = harness.now(), args.contestants or list(bench_svd.CONTESTANTS)
+    return _grid(
+        args,
+        lambda dataset, factors: bench_svd.run_svd(
+            dataset, factors, contestants, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
 def _ratings(args: argparse.Namespace) -> int:
     from bench import bench_ratings
 
@@ -489,6 +501,10 @@ def _parser() -> argparse.ArgumentParser:
     ratings.add_argument("--threads", type=int, default=1)
     ratings.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     ratings.set_defaults(factors=[0])
+
+    svd = command("svd", _svd, "truncated singular value decompositions, beside scikit-learn and scipy")
+    on_data(svd, (64,))
+    svd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
     measured(topk_sparse, 5)

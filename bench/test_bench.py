@@ -18,6 +18,7 @@ from bench import (
     bench_ratings,
     bench_similarity,
     bench_slim,
+    bench_svd,
     bench_topk,
     bench_topk_sparse,
     datasets,
@@ -127,6 +128,11 @@ def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contes
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, bench_explicit_als.explicit_als_case(model))
+
+
+@pytest.mark.parametrize("contestant", bench_svd.CONTESTANTS)
+def test_svd(benchmark: Any, contestant: str) -> None:
+    _run(benchmark, bench_svd.svd_case(contestant, bench_svd.Problem(DATASET, 8), THREADS))
 
 
 @pytest.mark.parametrize("model", bench_ratings.OURS)

@@ -17,6 +17,7 @@ void bind_nmf(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_slim(py::module_& m);
 void bind_slope_one(py::module_& m);
+void bind_spmm(py::module_& m);
 void bind_topk(py::module_& m);
 void bind_topk_sparse(py::module_& m);
 
@@ -60,6 +61,7 @@ PYBIND11_MODULE(_core, m) {
   bind_similarity(m);
   bind_slim(m);
   bind_slope_one(m);
+  bind_spmm(m);
   bind_topk(m);
   bind_topk_sparse(m);
 }

@@ -266,6 +266,7 @@ def slope_one(
     estimates: Float32,
     n_used: Int32,
 ) -> None: ...
+def spmm(ctx: Context, x: CSR, y: Float32, out: Float32) -> None: ...
 
 class Metric:
     precision: Metric

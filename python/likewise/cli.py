@@ -52,6 +52,7 @@ _MODELS = {
     "nmf": "NMF",
     "p3alpha": "P3Alpha",
     "popularity": "Popularity",
+    "pure-svd": "PureSVD",
     "rp3beta": "RP3Beta",
     "slim": "SLIM",
     "slope-one": "SlopeOne",
@@ -61,7 +62,7 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als, nmf)"),
+    ("factors", {"type": int}, "length of the vectors (als, nmf, pure-svd)"),
     (
         "regularization",
         {"type": float},
@@ -87,7 +88,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, nmf, baseline), most sweeps over an item's weights (slim)",
+        "sweeps over users and items (als, nmf, baseline, pure-svd), most sweeps over an item's weights (slim)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
     ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
@@ -120,7 +121,8 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("init_low", {"type": float}, "least starting value (nmf)"),
     ("init_high", {"type": float}, "greatest starting value (nmf)"),
     ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
-    ("random_state", {"type": int}, "seed of the starting values (als, nmf; default 0)"),
+    ("random_state", {"type": int}, "seed of the starting values (als, nmf, pure-svd; default 0)"),
+    ("oversampling", {"type": int}, "directions carried along beyond factors (pure-svd)"),
     ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),
     ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),
     ("shrinkage", {"type": float}, "added to the denominator of a similarity (knn)"),

@@ -50,6 +50,7 @@ MODELS = {
     "ease-sparse": lw.EASE(regularization=10.0, k=19, solver="sparse"),
     "edlae": lw.EDLAE(regularization=5.0, dropout=0.2),
     "slim": lw.SLIM(l1_regularization=0.0, l2_regularization=20.0, non_negative=False),
+    "pure-svd": lw.PureSVD(factors=8, random_state=0),
     "baseline": lw.BaselinePredictor(),
     "baseline-sgd": lw.BaselinePredictor("sgd", learning_rate=0.02),
     "explicit-als": lw.ExplicitALS(factors=8, iterations=100, solver="cholesky", random_state=0),

@@ -37,6 +37,7 @@ CHECKED = [
     lw.EASE(),
     lw.EDLAE(k=3),
     lw.EASE(k=3, solver="sparse"),
+    lw.PureSVD(factors=4, random_state=0),
     lw.BaselinePredictor(),
     lw.BaselinePredictor("sgd", n_jobs=2),
     lw.ExplicitALS(factors=4, iterations=4, random_state=0),

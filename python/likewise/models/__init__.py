@@ -10,6 +10,7 @@ from .nmf import NMF
 from .popularity import Popularity
 from .slim import SLIM
 from .slope_one import SlopeOne
+from .svd import PureSVD
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ItemKNN",
     "P3Alpha",
     "Popularity",
+    "PureSVD",
     "RP3Beta",
     "Recommender",
     "SlopeOne",

@@ -140,6 +140,10 @@ class SlopeOne(RatingRecommender):
 
     # ------------------------------------------------------------------ predicting
 
+    @property
+    def _n_pairs_at_once(self) -> int:
+        return _BLOCK_PAIRS  # each call goes through the raters of its items anew
+
     def _histories_of(self, histories: CSR | None, rows: Int64Array) -> CSR:
         return (self._ratings.by_user if histories is None else histories).take_rows(rows)
 
