@@ -21,12 +21,10 @@ struct Deviation {
 /// Deviations of an item from all others, with the scratch of one thread.
 class Deviations {
  public:
-  Deviations(CsrView<const float> by_user, CsrView<const float> by_item)
-      : by_user_(by_user), by_item_(by_item), of_(static_cast<std::size_t>(by_item.n_rows)) {}
+  explicit Deviations(CsrView<const float> by_user)
+      : by_user_(by_user), of_(static_cast<std::size_t>(by_user.n_cols)) {}
 
-  void gather(Offset item) {
-    const std::span<const Id> users = by_item_.row_indices(item);
-    const std::span<const float> ratings = by_item_.row_values(item);
+  void gather(Id item, std::span<const Id> users, std::span<const float> ratings) {
     for (std::size_t e = 0; e < users.size(); ++e) {
       const auto rating = static_cast<double>(ratings[e]);
       const std::span<const Id> ids = by_user_.row_indices(users[e]);
@@ -62,32 +60,33 @@ class Deviations {
   }
 
  private:
-  CsrView<const float> by_user_, by_item_;
+  CsrView<const float> by_user_;
   std::vector<Deviation> of_;
   std::vector<Id> touched_;
 };
 
 }  // namespace
 
-void slope_one(const Context& ctx, CsrView<const float> by_user, CsrView<const float> by_item,
+void slope_one(const Context& ctx, CsrView<const float> by_user, std::span<const Id> items, CsrView<const float> raters,
                CsrView<const float> histories, CsrView<const float> asked, bool weighted, std::span<float> estimates,
                std::span<Id> n_used) {
-  check_equal(kName, "by_user", by_user.n_rows, "rows", "by_item", by_item.n_cols, "columns");
-  check_equal(kName, "by_user", by_user.n_cols, "columns", "by_item", by_item.n_rows, "rows");
+  check_equal(kName, "raters", raters.n_rows, "rows", "items", static_cast<Offset>(items.size()), "entries");
+  check_equal(kName, "raters", raters.n_cols, "columns", "by_user", by_user.n_rows, "rows");
   check_equal(kName, "histories", histories.n_cols, "columns", "by_user", by_user.n_cols, "columns");
-  check_equal(kName, "asked", asked.n_rows, "rows", "by_item", by_item.n_rows, "rows");
+  check_equal(kName, "asked", asked.n_rows, "rows", "raters", raters.n_rows, "rows");
   check_equal(kName, "asked", asked.n_cols, "columns", "histories", histories.n_rows, "rows");
   check_equal(kName, "estimates", static_cast<Offset>(estimates.size()), "entries", "asked", asked.nnz(), "entries");
   check_equal(kName, "n_used", static_cast<Offset>(n_used.size()), "entries", "asked", asked.nnz(), "entries");
+  for (const Id item : items) check_that(item >= 0 && item < by_user.n_cols, kName, "an item is outside by_user");
   std::vector<std::unique_ptr<Deviations>> scratch(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, asked.n_rows, kGrain, [&](Offset begin, Offset end, int worker) {
     auto& deviations = scratch[static_cast<std::size_t>(worker)];
-    if (!deviations) deviations = std::make_unique<Deviations>(by_user, by_item);
-    for (Offset item = begin; item < end; ++item) {
-      const std::span<const Id> users = asked.row_indices(item);
+    if (!deviations) deviations = std::make_unique<Deviations>(by_user);
+    for (Offset row = begin; row < end; ++row) {
+      const std::span<const Id> users = asked.row_indices(row);
       if (users.empty()) continue;
-      deviations->gather(item);
-      auto entry = static_cast<std::size_t>(asked.indptr[item]);
+      deviations->gather(items[static_cast<std::size_t>(row)], raters.row_indices(row), raters.row_values(row));
+      auto entry = static_cast<std::size_t>(asked.indptr[row]);
       for (const Id user : users) {
         deviations->average(histories.row_indices(user), histories.row_values(user), weighted, estimates[entry],
                             n_used[entry]);

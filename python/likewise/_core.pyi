@@ -259,7 +259,8 @@ def nearest_by_ratings(
 def slope_one(
     ctx: Context,
     by_user: CSR,
-    by_item: CSR,
+    items: Int32,
+    raters: CSR,
     histories: CSR,
     asked: CSR,
     weighted: bool,

@@ -64,6 +64,15 @@ def test_ranking_is_by_the_estimates(ratings, matrix, weighted, block, monkeypat
     assert unrated.scores[0] == pytest.approx(expected[0, 9], rel=1e-6)
 
 
+@pytest.mark.parametrize("most", [0, 1, 100, 1000])
+def test_predictions_do_not_depend_on_how_items_are_grouped(matrix, most, monkeypatch):
+    model = lw.SlopeOne().fit(matrix)
+    users, items = np.divmod(np.arange(1200), 30)
+    whole = model.predict(users, items)
+    monkeypatch.setattr(slope_one, "_BLOCK_DIFFERENCES", most)
+    assert_array_equal(model.predict(users, items), whole)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_fitted_users_ratings_folded_in_give_the_same(matrix, weighted):
     model = lw.SlopeOne(weighted).fit(matrix)

@@ -23,6 +23,8 @@ Int64Array = npt.NDArray[np.int64]
 
 # Pairs estimated at a time: some tens of bytes each. More at a time sum deviations up less often.
 _BLOCK_PAIRS = 1 << 22
+# Differences of ratings summed up in a call of the kernel, which takes seconds: an interrupt comes through after it.
+_BLOCK_DIFFERENCES = 1 << 29
 
 
 class _Ratings(NamedTuple):
@@ -30,6 +32,8 @@ class _Ratings(NamedTuple):
 
     by_user: CSR
     by_item: CSR
+    n_differences: Int64Array
+    """Of the raters of each item, the number of all their ratings."""
 
 
 class SlopeOne(RatingRecommender):
@@ -105,12 +109,16 @@ class SlopeOne(RatingRecommender):
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         self._set_ratings(data.by_user)
         self._set_scale(self._ratings.by_user)
-        baselines = fit_baselines(self._backend(), *self._ratings)
+        baselines = fit_baselines(self._backend(), self._ratings.by_user, self._ratings.by_item)
         self._set_biases(baselines.user_biases, baselines.item_biases)
 
     def _set_ratings(self, by_user: CSR) -> None:
         own = CSR(by_user.indptr.copy(), by_user.indices.copy(), by_user.values.copy(), by_user.shape)
-        self._ratings = _Ratings(own, own.transpose())
+        by_item = own.transpose()
+        n_differences = np.bincount(
+            by_item.row_numbers(), own.row_counts()[by_item.indices], minlength=by_item.n_rows
+        ).astype(np.int64)
+        self._ratings = _Ratings(own, by_item, n_differences)
 
     def partial_fit(self, X: Any, y: Any = None) -> SlopeOne:
         """Learn from further ratings, of new users and items too; before a first `fit` it is `fit`.
@@ -155,36 +163,47 @@ class SlopeOne(RatingRecommender):
         rows, places = np.unique(users[known], return_inverse=True)
         pairs, back = np.unique(items[known] * rows.size + places, return_inverse=True)
         of_items, of_rows = np.divmod(pairs, rows.size)
-        indptr = np.searchsorted(of_items, np.arange(self.n_items_ + 1))
+        distinct, starts = np.unique(of_items, return_index=True)
         asked = CSR(
-            indptr.astype(np.int64),
+            np.append(starts, pairs.size).astype(np.int64),
             of_rows.astype(np.int32),
             np.ones(pairs.size, np.float32),
-            (self.n_items_, rows.size),
+            (distinct.size, rows.size),
         )
-        found, is_found = self._from_deviations(self._histories_of(histories, rows), asked)
+        found, is_found = self._from_deviations(self._histories_of(histories, rows), distinct, asked)
         estimates[known] = np.where(is_found[back], found[back], estimates[known])
         return estimates
 
-    def _from_deviations(self, histories: CSR, asked: CSR) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-        """Estimates of the pairs in `asked`, items x rows of `histories`, and which of them have any."""
+    def _from_deviations(
+        self, histories: CSR, items: Int64Array, asked: CSR
+    ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+        """Estimates of the pairs in `asked`, `items` x rows of `histories`, and which of them have any."""
         backend, counts = self._backend(), histories.row_counts()
         sums = np.bincount(histories.row_numbers(), histories.values, minlength=counts.size)
         means = sums / np.maximum(1, counts)
         above = histories.values - np.repeat(means, counts) if self.weighted else np.zeros(histories.nnz)
-        given = CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape)
+        given = backend.csr(CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape))
+        by_user = backend.csr(self._ratings.by_user)
         found, n_used = backend.empty((asked.nnz,)), backend.empty((asked.nnz,), np.int32)
-        backend.kernels.slope_one(
-            backend.context,
-            backend.csr(self._ratings.by_user),
-            backend.csr(self._ratings.by_item),
-            backend.csr(given),
-            backend.csr(asked),
-            bool(self.weighted),
-            found,
-            n_used,
-        )
-        is_rated = np.repeat(self._ratings.by_item.row_counts() > 0, asked.row_counts())
+        work = np.cumsum(self._ratings.n_differences[items])
+        first = 0
+        while first < items.size:
+            done = int(work[first - 1]) if first else 0
+            stop = max(first + 1, int(np.searchsorted(work, done + _BLOCK_DIFFERENCES, side="right")))
+            entries = slice(asked.indptr[first], asked.indptr[stop])
+            backend.kernels.slope_one(
+                backend.context,
+                by_user,
+                backend.asarray(items[first:stop], np.int32),
+                backend.csr(self._ratings.by_item.take_rows(items[first:stop])),
+                given,
+                backend.csr(asked.take_rows(slice(first, stop))),
+                bool(self.weighted),
+                found[entries],
+                n_used[entries],
+            )
+            first = stop
+        is_rated = np.repeat(self._ratings.n_differences[items] > 0, asked.row_counts())
         estimates = means[asked.indices] + backend.to_numpy(found)
         return estimates, is_rated & (counts[asked.indices] > 0)
 
@@ -203,7 +222,8 @@ class SlopeOne(RatingRecommender):
                 np.ones(n * self.n_items_, np.float32),
                 (self.n_items_, n),
             )
-            found, is_found = self._from_deviations(self._histories_of(histories, block), asked)
+            every = np.arange(self.n_items_)
+            found, is_found = self._from_deviations(self._histories_of(histories, block), every, asked)
             shape = asked.shape
             of_users = self.global_mean_ + self._user_biases(histories, block)
             baselines = np.add.outer(self.item_biases_.astype(np.float64), of_users)
