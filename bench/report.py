@@ -89,6 +89,12 @@ _TITLES = {
         "irspack has by default; alpha and l1_ratio as irspack has them. The loss is what they "
         "minimize, recomputed in float64 from the weights. Some columns are held against their minimum.",
     ),
+    "nmf": (
+        "NMF",
+        "A fit of 15 factors in 50 epochs: ours from a scipy matrix, Surprise's from its own `Trainset`, which is made "
+        "before. Parameters are the defaults, which are the same, and starts are drawn; the RMSE is of the ratings "
+        "fitted to. Those of synth data are drawn: biases, 16 factors and noise.",
+    ),
     "explicit_als": (
         "Explicit ALS",
         "Seconds of an iteration over users and items at k factors: those of a fit of six less those of one of one, by "
@@ -427,6 +433,10 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     "slim": (
         "SLIM: seconds of a fit and, in brackets, what it minimizes",
         lambda row: f"{_number(row['seconds'])} ({_loss(row)})",
+    ),
+    "nmf": (
+        "NMF: seconds of a fit and, in brackets, the RMSE of the ratings fitted to",
+        lambda row: f"{_number(row['seconds'])} ({_number(row['rmse'], 5)})",
     ),
     "explicit_als": (
         "Explicit ALS: seconds of an iteration and, in brackets, the RMSE after six",

@@ -305,6 +305,22 @@ def _explicit_als(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _nmf(args: argparse.Namespace) -> int:
+    from bench import bench_nmf
+
+    run = harness.now()
+    return _grid(
+        args,
+        lambda dataset, _: bench_nmf.run_nmf(
+            dataset,
+            args.contestants or list(bench_nmf.CONTESTANTS),
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        ),
+    )
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -493,6 +509,13 @@ def _parser() -> argparse.ArgumentParser:
     explicit_als.add_argument("--regularization", type=float, default=0.05)
     explicit_als.add_argument("--threads", type=int, default=2)
     explicit_als.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    nmf = command("nmf", _nmf, "fits of NMF, beside Surprise")
+    measured(nmf, 5)
+    nmf.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    nmf.add_argument("--threads", type=int, default=1)
+    nmf.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    nmf.set_defaults(factors=[0])
 
     ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
     measured(ratings, 5)

@@ -15,6 +15,7 @@ from bench import (
     bench_explicit_als,
     bench_linear,
     bench_metrics,
+    bench_nmf,
     bench_ratings,
     bench_similarity,
     bench_slim,
@@ -133,6 +134,15 @@ def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contes
 @pytest.mark.parametrize("contestant", bench_svd.CONTESTANTS)
 def test_svd(benchmark: Any, contestant: str) -> None:
     _run(benchmark, bench_svd.svd_case(contestant, bench_svd.Problem(DATASET, 8), THREADS))
+
+
+@pytest.mark.parametrize("contestant", bench_nmf.CONTESTANTS)
+def test_nmf(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_nmf.nmf_case(contestant, bench_explicit_als.Problem(DATASET, bench_nmf.FACTORS, threads=THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
 
 
 @pytest.mark.parametrize("model", bench_ratings.OURS)
