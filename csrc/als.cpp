@@ -32,6 +32,7 @@ constexpr float kOneTermGain = 1 << 12;     // by which a solve divides it whose
 constexpr float kThreeTermsGain = 1 << 24;  // and three
 constexpr Offset kGroupShare = 16;          // and when one of so many parts of all entries is in the group
 constexpr double kLeastMove = 1e-13;        // share of a row's squared length below which steps only add noise
+constexpr float kLeastPenalty = 0x1p-20F;   // share of the greatest diagonal that makes a system of few ratings regular
 constexpr float kLeastDiagonal = 0x1p-10F;  // share of a diagonal that a bias leaves of it, for a preconditioner
 constexpr float kLoad = 1.0F / 1024;        // share by which the diagonal of a singular block is grown
 constexpr float kNoise = 1.0F / (1 << 26);  // share of the largest eigenvalue that float32 does not tell from zero
@@ -180,6 +181,20 @@ double sum_of(const float* values, Offset n) {
   return total;
 }
 
+/// Raises the penalty of a row of ratings, for which more factors may be open than float32 can tell, to a share of the
+/// greatest diagonal: an open factor would drift.
+void regularize(const Problem& problem, const float* x, float* dense, float* residual, float* diagonal) {
+  if (problem.ratings == nullptr) return;
+  const Offset d = problem.y.n_cols;
+  const float more = kLeastPenalty * *std::max_element(diagonal, diagonal + d) - dense[0];
+  if (!(more > 0)) return;
+  for (Offset i = 0; i < d; ++i) {
+    dense[i] += more;
+    diagonal[i] += more;
+    residual[i] -= more * x[i];
+  }
+}
+
 /// What a bias takes from the residual of x and from the diagonal of the system.
 void eliminate_bias(const simd::MicroKernels& micro, Offset dp, const Bias& bias, const float* s, const float* x,
                     float* residual, float* diagonal) {
@@ -321,6 +336,7 @@ void LongRows::solve(std::span<const Offset> rows, int steps, float tolerance) {
     row.bias.capacity += static_cast<float>(sum_of(w_.get(), n));
   });
   for (Row& row : rows_) {
+    regularize(problem_, vector(row, kX), vector(row, kDense), vector(row, kResidual), vector(row, kDiagonal));
     if (has_biases) {
       eliminate_bias(micro_, dp_, row.bias, vector(row, kSums), vector(row, kX), vector(row, kResidual),
                      vector(row, kDiagonal));
@@ -488,6 +504,7 @@ void RowEngine::form_system(int terms) {
     add_residual(first, last, panel);
     add_to_matrix(last - first, dp_, panel, w_.get() + first, matrix_.get(), terms);
   }
+  regularize(problem_, x_.get(), dense_.get(), residual_.get(), diagonal_.get());
   for (Offset i = 0; i < dp_; ++i) matrix_[i * dp_ + i] += dense_[i];
   if (!problem_.has_biases()) return;
   eliminate_bias_from_system();
@@ -518,6 +535,7 @@ void RowEngine::solve_cg(int steps, float tolerance) {
   }
   start_system();
   add_residual(0, n_, panel_.get());
+  regularize(problem_, x_.get(), dense_.get(), residual_.get(), diagonal_.get());
   eliminate_bias_from_system();
   float *p = vectors_.get(), *q = p + dp_;
   float rz = micro_.cg_begin(dp_, dense_.get(), residual_.get(), diagonal_.get(), p, q);
@@ -684,16 +702,15 @@ void RowEngine::solve_descent() {
 bool RowEngine::solve_single(Offset row) {
   if (problem_.ratings == nullptr || problem_.solver == AlsSolver::kDescent) return false;
   if (problem_.interactions.row_size(row) != 1) return false;
-  const float penalty = rating_penalty(problem_, row);
-  if (!(penalty > 0)) return false;
   const Offset entry = problem_.interactions.indptr[row];
   load_weights(problem_, entry, 1, w_.get(), v_.get());
-  const float w = w_[0], v = v_[0], capacity = w + penalty;
+  const float w = w_[0], v = v_[0], penalty = rating_penalty(problem_, row), capacity = w + penalty;
   const float* y = problem_.y.row(problem_.interactions.indices[entry]);
   const float length = micro_.dot(y, y, d_);
-  // What a bias leaves of the weight and of the error is the share penalty / capacity.
-  const float left = problem_.has_biases() ? penalty / capacity : 1;
-  const float multiple = left * v / (penalty + left * w * length);
+  // What a bias leaves of the weight and of the error is the share penalty / capacity; without a penalty this is the
+  // shortest solution.
+  const float denominator = (problem_.has_biases() ? capacity : penalty) + w * length;
+  const float multiple = denominator > 0 ? v / denominator : 0;
   float* x = problem_.x.row(row);
   for (Offset i = 0; i < d_; ++i) x[i] = multiple * y[i];
   if (problem_.has_biases()) {

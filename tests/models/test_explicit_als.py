@@ -108,6 +108,18 @@ def test_bounds_and_l1_are_kept(matrix):
     assert shares[0] < shares[1] < shares[2]
 
 
+@pytest.mark.parametrize("options", SOLVERS.values(), ids=SOLVERS)
+def test_without_a_penalty_open_factors_do_not_drift(options):
+    """More factors than ratings: each rating is met, by vectors of bounded length."""
+    ratings = np.array([[5, 0, 0], [0, 3, 4], [2, 0, 1.0]])
+    options = {**options, "regularization": 0.0, "clip": False, "iterations": 30, "random_state": 0}
+    model = lw.ExplicitALS(24, **options).fit(ratings)
+    tolerance = 0.5 if options.get("l1_regularization") else 0.05
+    assert_allclose(model.predict(*np.nonzero(ratings)), ratings[ratings > 0], atol=tolerance)
+    products = model.user_factors_ @ model.item_factors_.T
+    assert np.abs(products).max() < 100
+
+
 def test_callbacks_see_each_iteration_and_may_stop_the_fit(matrix):
     seen = []
 
