@@ -10,12 +10,24 @@ namespace likewise::cpu {
 
 namespace {
 
-constexpr const char* kName = "slope_one";
 constexpr Offset kGrain = 1;  // items differ much in their numbers of ratings
 
 /// How much higher the item asked for is rated than another, by those who have rated both.
 struct Deviation {
   double sum = 0, n = 0;
+};
+
+/// What items of a history have said of an item.
+struct Estimate {
+  double sum = 0, weights = 0;
+
+  /// `deviations` and `n` are a sum and the number of its terms, `value` is that of the history.
+  void add(double deviations, double n, double value, bool weighted) {
+    sum += weighted ? deviations + n * value : deviations / n + value;
+    weights += weighted ? n : 1;
+  }
+
+  [[nodiscard]] float value() const { return weights == 0 ? 0 : static_cast<float>(sum / weights); }
 };
 
 /// Deviations of an item from all others, with the scratch of one thread.
@@ -41,17 +53,23 @@ class Deviations {
 
   void average(std::span<const Id> ids, std::span<const float> values, bool weighted, float& estimate,
                Id& n_used) const {
-    double sum = 0, weights = 0;
+    Estimate found;
     n_used = 0;
     for (std::size_t e = 0; e < ids.size(); ++e) {
       const Deviation& deviation = of_[static_cast<std::size_t>(ids[e])];
       if (deviation.n == 0) continue;
-      const auto value = static_cast<double>(values[e]);
-      sum += weighted ? deviation.sum + deviation.n * value : deviation.sum / deviation.n + value;
-      weights += weighted ? deviation.n : 1;
+      found.add(deviation.sum, deviation.n, static_cast<double>(values[e]), weighted);
       ++n_used;
     }
-    estimate = n_used == 0 ? 0 : static_cast<float>(sum / weights);
+    estimate = found.value();
+  }
+
+  /// Tells each item what the item gathered, rated `value`, says of it: deviations in the other direction.
+  void tell(double value, bool weighted, std::vector<Estimate>& estimates) const {
+    for (const Id id : touched_) {
+      const Deviation& deviation = of_[static_cast<std::size_t>(id)];
+      if (deviation.n != 0) estimates[static_cast<std::size_t>(id)].add(-deviation.sum, deviation.n, value, weighted);
+    }
   }
 
   void forget() {
@@ -70,6 +88,7 @@ class Deviations {
 void slope_one(const Context& ctx, CsrView<const float> by_user, std::span<const Id> items, CsrView<const float> raters,
                CsrView<const float> histories, CsrView<const float> asked, bool weighted, std::span<float> estimates,
                std::span<Id> n_used) {
+  constexpr const char* kName = "slope_one";
   check_equal(kName, "raters", raters.n_rows, "rows", "items", static_cast<Offset>(items.size()), "entries");
   check_equal(kName, "raters", raters.n_cols, "columns", "by_user", by_user.n_rows, "rows");
   check_equal(kName, "histories", histories.n_cols, "columns", "by_user", by_user.n_cols, "columns");
@@ -93,6 +112,38 @@ void slope_one(const Context& ctx, CsrView<const float> by_user, std::span<const
         ++entry;
       }
       deviations->forget();
+    }
+  });
+}
+
+void slope_one_of_rows(const Context& ctx, CsrView<const float> by_user, CsrView<const float> by_item,
+                       CsrView<const float> histories, bool weighted, MatrixView<float> estimates) {
+  constexpr const char* kName = "slope_one_of_rows";
+  check_equal(kName, "by_item", by_item.n_rows, "rows", "by_user", by_user.n_cols, "columns");
+  check_equal(kName, "by_item", by_item.n_cols, "columns", "by_user", by_user.n_rows, "rows");
+  check_equal(kName, "histories", histories.n_cols, "columns", "by_user", by_user.n_cols, "columns");
+  check_equal(kName, "estimates", estimates.n_rows, "rows", "histories", histories.n_rows, "rows");
+  check_equal(kName, "estimates", estimates.n_cols, "columns", "by_user", by_user.n_cols, "columns");
+  struct OfThread {
+    Deviations deviations;
+    std::vector<Estimate> estimates;
+  };
+  std::vector<std::unique_ptr<OfThread>> scratch(static_cast<std::size_t>(ctx.n_threads));
+  parallel_for(ctx, histories.n_rows, kGrain, [&](Offset begin, Offset end, int worker) {
+    auto& own = scratch[static_cast<std::size_t>(worker)];
+    if (!own) own = std::make_unique<OfThread>(OfThread{Deviations(by_user), {}});
+    for (Offset row = begin; row < end; ++row) {
+      own->estimates.assign(static_cast<std::size_t>(by_user.n_cols), Estimate{});
+      const std::span<const Id> ids = histories.row_indices(row);
+      const std::span<const float> values = histories.row_values(row);
+      for (std::size_t e = 0; e < ids.size(); ++e) {
+        own->deviations.gather(ids[e], by_item.row_indices(ids[e]), by_item.row_values(ids[e]));
+        own->deviations.tell(static_cast<double>(values[e]), weighted, own->estimates);
+        own->deviations.forget();
+      }
+      for (Offset item = 0; item < by_user.n_cols; ++item) {
+        estimates.row(row)[item] = own->estimates[static_cast<std::size_t>(item)].value();
+      }
     }
   });
 }

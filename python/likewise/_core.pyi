@@ -267,6 +267,9 @@ def slope_one(
     estimates: Float32,
     n_used: Int32,
 ) -> None: ...
+def slope_one_of_rows(
+    ctx: Context, by_user: CSR, by_item: CSR, histories: CSR, weighted: bool, estimates: Float32
+) -> None: ...
 def spmm(ctx: Context, x: CSR, y: Float32, out: Float32) -> None: ...
 
 class Metric:

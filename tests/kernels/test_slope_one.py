@@ -78,6 +78,55 @@ def test_slope_one_of_edges(backend, ratings, histories, weighted):
     assert_allclose(values, expected_values, rtol=1e-6)
 
 
+def of_rows(backend, ratings, histories, weighted=False):
+    by_user, given = csr(ratings), csr(histories)
+    estimates = backend.asarray(np.full(given.shape, 99.0))
+    backend.kernels.slope_one_of_rows(
+        backend.context,
+        backend.csr(by_user),
+        backend.csr(by_user.transpose()),
+        backend.csr(given),
+        weighted,
+        estimates,
+    )
+    return backend.to_numpy(estimates)
+
+
+@pytest.mark.parametrize(("ratings", "histories"), EDGES.values(), ids=EDGES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_slope_one_of_rows_has_the_bits_of_slope_one_at_edges(backend, ratings, histories, weighted):
+    values, _ = slope_one(backend, ratings, histories, np.ones(histories.shape, bool), weighted)
+    assert_array_equal(of_rows(backend, ratings, histories, weighted), values.reshape(histories.shape[::-1]).T)
+
+
+@given(seed=st.integers(0, 2**32 - 1), density=st.floats(0, 1), weighted=st.booleans())
+def test_slope_one_of_rows_has_the_bits_of_slope_one(backend, seed, density, weighted):
+    rng = np.random.default_rng(seed)
+    ratings = np.where(rng.random((10, 8)) < density, rng.normal(size=(10, 8)), NONE)
+    histories = np.where(rng.random((5, 8)) < density, rng.normal(size=(5, 8)), NONE)
+    values, _ = slope_one(backend, ratings, histories, np.ones((5, 8), bool), weighted)
+    for other in (backend, Backend(1), Backend(3)):
+        assert_array_equal(of_rows(other, ratings, histories, weighted), values.reshape(8, 5).T)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"by_item": (5, 3)}, "by_item has 5 rows but by_user has 4 columns"),
+        ({"by_item": (4, 2)}, "by_item has 2 columns but by_user has 3 rows"),
+        ({"histories": (2, 5)}, "histories has 5 columns but by_user has 4 columns"),
+        ({"estimates": (3, 4)}, "estimates has 3 rows but histories has 2 rows"),
+        ({"estimates": (2, 3)}, "estimates has 3 columns but by_user has 4 columns"),
+    ],
+    ids=str,
+)
+def test_slope_one_of_rows_refuses_shapes_that_disagree(backend, sizes, message):
+    shapes = {"by_user": (3, 4), "by_item": (4, 3), "histories": (2, 4)} | sizes
+    given = [backend.csr(csr(np.ones(shapes[name]))) for name in ("by_user", "by_item", "histories")]
+    with pytest.raises(ValueError, match=f"slope_one_of_rows: {message}"):
+        backend.kernels.slope_one_of_rows(backend.context, *given, False, backend.empty(sizes.get("estimates", (2, 4))))
+
+
 def test_slope_one_of_the_example_of_the_paper(backend):
     """Lemire & Maclachlan's figure 1: who gave the first item 2 should give the other 2 + (1.5 - 1)."""
     values, _ = slope_one(backend, [[1, 1.5], [2, NONE]], [[2, NONE]], np.array([[False, True]]))

@@ -178,12 +178,9 @@ class SlopeOne(RatingRecommender):
         self, histories: CSR, items: Int64Array, asked: CSR
     ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
         """Estimates of the pairs in `asked`, `items` x rows of `histories`, and which of them have any."""
+        means, above = self._means_and_rest(histories)
         backend, counts = self._backend(), histories.row_counts()
-        sums = np.bincount(histories.row_numbers(), histories.values, minlength=counts.size)
-        means = sums / np.maximum(1, counts)
-        above = histories.values - np.repeat(means, counts) if self.weighted else np.zeros(histories.nnz)
-        given = backend.csr(CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape))
-        by_user = backend.csr(self._ratings.by_user)
+        given, by_user = backend.csr(above), backend.csr(self._ratings.by_user)
         found, n_used = backend.empty((asked.nnz,)), backend.empty((asked.nnz,), np.int32)
         work = np.cumsum(self._ratings.n_differences[items])
         first = 0
@@ -207,6 +204,14 @@ class SlopeOne(RatingRecommender):
         estimates = means[asked.indices] + backend.to_numpy(found)
         return estimates, is_rated & (counts[asked.indices] > 0)
 
+    def _means_and_rest(self, histories: CSR) -> tuple[Float64Array, CSR]:
+        """The mean of each history, and what a rating of it adds to a deviation."""
+        counts = histories.row_counts()
+        sums = np.bincount(histories.row_numbers(), histories.values, minlength=counts.size)
+        means = sums / np.maximum(1, counts)
+        above = histories.values - np.repeat(means, counts) if self.weighted else np.zeros(histories.nnz)
+        return means, CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape)
+
     # ------------------------------------------------------------------ ranking
 
     def _every_estimate(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
@@ -215,20 +220,44 @@ class SlopeOne(RatingRecommender):
         n_block = max(1, _BLOCK_PAIRS // self.n_items_)
         for start in range(0, rows.size, n_block):
             block = rows[start : start + n_block]
-            n = block.size
+            given = self._histories_of(histories, block)
+            found = self._of_all_items(given)
+            of_users = self.global_mean_ + self._user_biases(histories, block)
+            is_found = np.logical_and.outer(given.row_counts() > 0, self._ratings.n_differences > 0)
+            baselines = np.add.outer(of_users, self.item_biases_.astype(np.float64))
+            estimates[start : start + block.size] = np.where(is_found, found, baselines)
+        return estimates
+
+    def _of_all_items(self, histories: CSR) -> Float64Array:
+        """Estimates of all items for each history, from the items or from the histories, whichever is less to do."""
+        n_differences = self._ratings.n_differences
+        of_rows = np.bincount(histories.row_numbers(), n_differences[histories.indices], minlength=histories.n_rows)
+        work = np.cumsum(of_rows)
+        if work[-1] >= n_differences.sum():
+            n, every = histories.n_rows, np.arange(self.n_items_)
             asked = CSR(
                 np.arange(self.n_items_ + 1) * n,
                 np.tile(np.arange(n, dtype=np.int32), self.n_items_),
                 np.ones(n * self.n_items_, np.float32),
                 (self.n_items_, n),
             )
-            every = np.arange(self.n_items_)
-            found, is_found = self._from_deviations(self._histories_of(histories, block), every, asked)
-            shape = asked.shape
-            of_users = self.global_mean_ + self._user_biases(histories, block)
-            baselines = np.add.outer(self.item_biases_.astype(np.float64), of_users)
-            estimates[start : start + n] = np.where(is_found.reshape(shape), found.reshape(shape), baselines).T
-        return estimates
+            by_items = self._from_deviations(histories, every, asked)[0].reshape(asked.shape)
+            by_users: Float64Array = by_items.T
+            return by_users
+        means, above = self._means_and_rest(histories)
+        backend = self._backend()
+        by_user, by_item = backend.csr(self._ratings.by_user), backend.csr(self._ratings.by_item)
+        found, first = backend.empty((histories.n_rows, self.n_items_)), 0
+        while first < histories.n_rows:
+            done = int(work[first - 1]) if first else 0
+            stop = max(first + 1, int(np.searchsorted(work, done + _BLOCK_DIFFERENCES, side="right")))
+            rows = slice(first, stop)
+            backend.kernels.slope_one_of_rows(
+                backend.context, by_user, by_item, backend.csr(above.take_rows(rows)), bool(self.weighted), found[rows]
+            )
+            first = stop
+        of_all: Float64Array = means[:, np.newaxis] + backend.to_numpy(found)
+        return of_all
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         scores = self._every_estimate(histories, rows)
