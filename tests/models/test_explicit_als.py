@@ -341,6 +341,7 @@ SETTINGS = {
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
 def test_rmse_is_within_half_a_percent_of_cmfrecs_over_five_seeds(settings, solver):
+    """Of all held-out ratings, and of those whose user and item both have some: cmfrec has nothing for the others."""
     cmfrec = pytest.importorskip("cmfrec", reason="cmfrec is not installed")
     data = lw.datasets.load_movietweetings()
     ours, theirs = [], []
@@ -349,12 +350,20 @@ def test_rmse_is_within_half_a_percent_of_cmfrecs_over_five_seeds(settings, solv
         users, items = test.by_user.row_numbers(), test.by_user.indices
         model = lw.ExplicitALS(solver=solver, random_state=seed, n_jobs=2, **settings).fit(train)
         predicted = model.predict(test.user_labels(users), test.item_labels(items))
-        ours.append(np.sqrt(np.mean((predicted - test.by_user.values) ** 2)))
+        known = (train.by_user.row_counts()[users] > 0) & (train.by_user.column_counts()[items] > 0)
+        ours.append(_errors(predicted, test.by_user.values, known))
         other = cmfrec.CMF(
             k=settings["factors"], lambda_=settings["regularization"], method="als", niter=10, center=True,
             scale_lam=settings["regularization_exponent"] == 1, use_cg=solver == "cg", finalize_chol=False,
             use_float=True, nthreads=2, random_state=seed + 1, verbose=False,
         ).fit(train.by_user.to_scipy().tocoo())  # fmt: skip
         estimates = np.clip(other.predict(users, items), *model.rating_scale_)
-        theirs.append(np.sqrt(np.mean((estimates - test.by_user.values) ** 2)))
-    assert np.mean(ours) <= 1.005 * np.mean(theirs), (ours, theirs)
+        theirs.append(_errors(estimates, test.by_user.values, known))
+    # Seen, for all: 1.585 against 1.610, 1.600 against 1.630, 1.590 against 1.616 and 1.633. For the known: 1.497
+    # against 1.498, 1.528 against 1.529 and 1.533, 1.503 against 1.499 (Cholesky) and 1.505.
+    assert (np.mean(ours, axis=0) <= 1.005 * np.mean(theirs, axis=0)).all(), (ours, theirs)
+
+
+def _errors(predicted, ratings, known):
+    squares = (predicted - ratings) ** 2
+    return np.sqrt([squares.mean(), squares[known].mean()])

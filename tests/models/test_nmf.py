@@ -171,6 +171,7 @@ def test_surprise_updates_as_the_reference_does(matrix):
 
 @pytest.mark.slow
 def test_rmse_is_within_half_a_percent_of_surprises_over_five_seeds():
+    """Of all held-out ratings, and of those whose user and item both have some: Surprise has the mean for others."""
     data = lw.datasets.load_movietweetings()
     ours, theirs = [], []
     for seed in range(5):
@@ -178,8 +179,15 @@ def test_rmse_is_within_half_a_percent_of_surprises_over_five_seeds():
         users, items, ratings = test.by_user.row_numbers(), test.by_user.indices, test.by_user.values
         model = lw.NMF(random_state=seed, n_jobs=2).fit(train)
         predicted = model.predict(test.user_labels(users), test.item_labels(items))
-        ours.append(np.sqrt(np.mean((predicted - ratings) ** 2)))
+        known = (train.by_user.row_counts()[users] > 0) & (train.by_user.column_counts()[items] > 0)
+        ours.append(_errors(predicted, ratings, known))
         other, _ = _surprise(train, random_state=seed)
         estimates = [other.predict(u, i).est for u, i in zip(users.tolist(), items.tolist(), strict=True)]
-        theirs.append(np.sqrt(np.mean((estimates - ratings) ** 2)))
-    assert np.mean(ours) <= 1.005 * np.mean(theirs), (ours, theirs)
+        theirs.append(_errors(np.array(estimates), ratings, known))
+    # Seen: 2.276 against 2.310, and for the known 2.318 against 2.325.
+    assert (np.mean(ours, axis=0) <= 1.005 * np.mean(theirs, axis=0)).all(), (ours, theirs)
+
+
+def _errors(predicted, ratings, known):
+    squares = (predicted - ratings) ** 2
+    return np.sqrt([squares.mean(), squares[known].mean()])
