@@ -79,8 +79,8 @@ struct ExplicitAlsObjective {
 /// Improves every row of x, and solves for its bias exactly beside it, with y and its biases held fixed:
 ///   (sum_i w_ui (1 y_i)' (1 y_i) + lambda_u I) (b_u x_u)' = sum_i w_ui (r_ui - mean - b_i) (1 y_i)'
 /// over the items stored in row u. The bias is eliminated: what is left for x_u is a correction of rank one, by
-/// s = sum_i w_ui y_i. A row without entries becomes zero. A penalty of x below 2^-20 of the greatest diagonal of a row,
-/// which float32 cannot tell from none, is raised to that.
+/// s = sum_i w_ui y_i. A row without entries becomes zero. A penalty of x below 2^-20 of the greatest diagonal of a
+/// row, which float32 cannot tell from none, is raised to that.
 ///
 /// ratings (n, m);  weights, one > 0 for each stored entry in its order, or none: then each is 1;  y (m, d);  y_bf16 as
 /// in `als_half_sweep`, there for kCg;  y_biases (m);  x (n, d) in and out, the starting point in;  x_biases (n) out.
