@@ -307,6 +307,43 @@ def _ratings(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _explicit_als(args: argparse.Namespace) -> int:
+    from bench import bench_explicit_als
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        rows = bench_explicit_als.run_explicit_als(
+            dataset,
+            factors,
+            args.contestants or list(bench_explicit_als.CONTESTANTS),
+            regularization=args.regularization,
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        )
+        print(f"{dataset}, k = {factors}: {bench_explicit_als.ratio(rows)}")
+        return rows
+
+    return _grid(args, measure)
+
+
+def _nmf(args: argparse.Namespace) -> int:
+    from bench import bench_nmf
+
+    run = harness.now()
+    return _grid(
+        args,
+        lambda dataset, _: bench_nmf.run_nmf(
+            dataset,
+            args.contestants or list(bench_nmf.CONTESTANTS),
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        ),
+    )
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -495,6 +532,21 @@ def _parser() -> argparse.ArgumentParser:
     slim.add_argument("--threads", type=int, default=2)
     slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     slim.set_defaults(factors=[0])
+
+    explicit_als = command("explicit-als", _explicit_als, "iterations of explicit ALS, beside cmfrec")
+    measured(explicit_als, 5)
+    explicit_als.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-6M"], choices=datasets.names())
+    explicit_als.add_argument("--factors", nargs="+", type=int, default=[64])
+    explicit_als.add_argument("--regularization", type=float, default=0.05)
+    explicit_als.add_argument("--threads", type=int, default=2)
+    explicit_als.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    nmf = command("nmf", _nmf, "fits of NMF, beside Surprise")
+    measured(nmf, 5)
+    nmf.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    nmf.add_argument("--threads", type=int, default=1)
+    nmf.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    nmf.set_defaults(factors=[0])
 
     ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
     measured(ratings, 5)

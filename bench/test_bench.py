@@ -12,8 +12,10 @@ import pytest
 from bench import (
     bench_als,
     bench_approximate,
+    bench_explicit_als,
     bench_linear,
     bench_metrics,
+    bench_nmf,
     bench_ranking_sgd,
     bench_ratings,
     bench_similarity,
@@ -134,9 +136,27 @@ def test_slim(benchmark: Any, contestant: str) -> None:
     _run(benchmark, case)
 
 
+@pytest.mark.parametrize("contestant", bench_explicit_als.CONTESTANTS.values(), ids=bench_explicit_als.CONTESTANTS)
+def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contestant]) -> None:
+    try:
+        model = contestant(bench_explicit_als.Problem(DATASET, 16, threads=THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, bench_explicit_als.explicit_als_case(model))
+
+
 @pytest.mark.parametrize("contestant", bench_svd.CONTESTANTS)
 def test_svd(benchmark: Any, contestant: str) -> None:
     _run(benchmark, bench_svd.svd_case(contestant, bench_svd.Problem(DATASET, 8), THREADS))
+
+
+@pytest.mark.parametrize("contestant", bench_nmf.CONTESTANTS)
+def test_nmf(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_nmf.nmf_case(contestant, bench_explicit_als.Problem(DATASET, bench_nmf.FACTORS, threads=THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
 
 
 @pytest.mark.parametrize("model", bench_ratings.OURS)

@@ -48,8 +48,10 @@ _MODELS = {
     "bpr": "BPR",
     "ease": "EASE",
     "edlae": "EDLAE",
+    "explicit-als": "ExplicitALS",
     "item-knn": "ItemKNN",
     "logistic-mf": "LogisticMF",
+    "nmf": "NMF",
     "p3alpha": "P3Alpha",
     "popularity": "Popularity",
     "pure-svd": "PureSVD",
@@ -63,7 +65,7 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als, bpr, warp, logistic-mf, pure-svd)"),
+    ("factors", {"type": int}, "length of the vectors (als, nmf, bpr, warp, logistic-mf, pure-svd)"),
     (
         "regularization",
         {"type": float},
@@ -77,21 +79,26 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
+    ("biases", {"action": argparse.BooleanOptionalAction}, "whether ratings have a mean and biases (explicit-als)"),
     ("dropout", {"type": float}, "share of a history that is taken for dropped out (edlae)"),
-    ("l1_regularization", {"type": float}, "penalty of the sum of an item's weights (slim)"),
+    ("l1_regularization", {"type": float}, "penalty of an item's weights (slim), a vector's sizes (explicit-als)"),
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
-    ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
+    (
+        "non_negative",
+        {"action": argparse.BooleanOptionalAction},
+        "whether weights (slim), vectors (explicit-als) are >= 0",
+    ),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, baseline, pure-svd), passes over interactions (bpr, warp, logistic-mf), "
+        "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, warp, logistic-mf), "
         "most sweeps over an item's weights (slim)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
     ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf; baseline by sgd)"),
-    ("user_regularization", {"type": float}, "added to a user's number of ratings, with method als (baseline)"),
-    ("item_regularization", {"type": float}, "added to an item's number of ratings, with method als (baseline)"),
+    ("user_regularization", {"type": float}, "penalty of a user's vector (nmf) or bias by als (baseline)"),
+    ("item_regularization", {"type": float}, "penalty of an item's vector (nmf) or bias by als (baseline)"),
     (
         "weighted",
         {"action": argparse.BooleanOptionalAction},
@@ -135,8 +142,11 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "random_state",
         {"type": int},
-        "seed of starting values and draws (als, bpr, warp, logistic-mf, pure-svd; default 0)",
+        "seed of starting values and draws (als, nmf, bpr, warp, logistic-mf, pure-svd; default 0)",
     ),
+    ),
+    ("init_low", {"type": float}, "least starting value (nmf)"),
+    ("init_high", {"type": float}, "greatest starting value (nmf)"),
     ("oversampling", {"type": int}, "directions carried along beyond factors (pure-svd)"),
     ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),
     ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),

@@ -45,6 +45,9 @@ CHECKED = [
     lw.PureSVD(factors=4, random_state=0),
     lw.BaselinePredictor(),
     lw.BaselinePredictor("sgd", n_jobs=2),
+    lw.ExplicitALS(factors=4, iterations=4, random_state=0),
+    lw.ExplicitALS(factors=4, biases=False, non_negative=True, random_state=0, n_jobs=2),
+    lw.NMF(factors=4, random_state=0),
     lw.SlopeOne(),
     lw.SlopeOne(weighted=True, n_jobs=2),
 ]

@@ -3,8 +3,10 @@
 from .als import ImplicitALS
 from .base import Recommender, load
 from .baseline import BaselinePredictor
+from .explicit_als import ExplicitALS
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
+from .nmf import NMF
 from .popularity import Popularity
 from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
@@ -16,9 +18,11 @@ __all__ = [
     "BPR",
     "EASE",
     "EDLAE",
+    "NMF",
     "SLIM",
     "WARP",
     "BaselinePredictor",
+    "ExplicitALS",
     "ImplicitALS",
     "ItemKNN",
     "LogisticMF",
