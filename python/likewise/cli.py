@@ -144,7 +144,6 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"type": int},
         "seed of starting values and draws (als, nmf, bpr, warp, logistic-mf, pure-svd; default 0)",
     ),
-    ),
     ("init_low", {"type": float}, "least starting value (nmf)"),
     ("init_high", {"type": float}, "greatest starting value (nmf)"),
     ("oversampling", {"type": int}, "directions carried along beyond factors (pure-svd)"),
