@@ -139,7 +139,7 @@ def test_slim(benchmark: Any, contestant: str) -> None:
 @pytest.mark.parametrize("contestant", bench_explicit_als.CONTESTANTS.values(), ids=bench_explicit_als.CONTESTANTS)
 def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contestant]) -> None:
     try:
-        model = contestant(bench_explicit_als.Problem(DATASET, 16, threads=THREADS))
+        model = contestant(bench_explicit_als.Problem(DATASET, 16, 0.5, THREADS))
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, bench_explicit_als.explicit_als_case(model))
