@@ -92,8 +92,8 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, warp, logistic-mf), "
-        "most sweeps over an item's weights (slim)",
+        "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, warp, "
+        "logistic-mf), most sweeps over an item's weights (slim)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
     ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf; baseline by sgd)"),

@@ -210,8 +210,8 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
         """Learn from further interactions, of new users and items too, without starting over.
 
-        `partial_iterations` steps for each interaction in `X`, a fifth as long as those of `fit`, against items that its user has neither there nor from
-        before. Before a first `fit` it is `fit`.
+        `partial_iterations` steps for each interaction in `X`, a fifth as long as those of `fit`, against items that
+        its user has neither there nor from before. Before a first `fit` it is `fit`.
 
         Parameters
         ----------
