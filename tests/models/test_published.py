@@ -73,7 +73,7 @@ def test_warp_on_gowalla_is_no_worse_than_lightfm():
     model = lw.WARP(64, 0.002, 0.05, 50, random_state=0).fit(train)
     result = lw.evaluate(model, train, test, metrics=("recall@20", "ndcg@20"))
     peer = lightfm.LightFM(no_components=64, loss="warp", random_state=0)
-    peer.fit(train.by_user.to_scipy().tocoo(), epochs=50, num_threads=2)
+    peer.fit(train.by_user.to_scipy().copy().tocoo(), epochs=50, num_threads=2)
     model.user_factors_ = np.ascontiguousarray(peer.user_embeddings, np.float32)
     model.item_factors_ = np.ascontiguousarray(peer.item_embeddings, np.float32)
     model.item_biases_ = peer.item_biases.astype(np.float32)
