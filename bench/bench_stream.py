@@ -32,7 +32,7 @@ class Problem:
     events: int = 2_000_000
     batch: int = 1_000
     factors: int = 32
-    iterations: int = 30
+    iterations: int = 100
     threads: int = 2
 
     @cached_property
@@ -66,42 +66,50 @@ class Problem:
 
 
 def run_stream(problem: Problem, *, run: str) -> list[dict[str, Any]]:
-    """Fit half of the events, learn the others batch by batch, and fit all of them anew."""
+    """Fit half of the events, learn the others batch by batch, and fit all of them anew.
+
+    A sample is the seconds of a fifth of the stream, and of the refit all it took.
+    """
     users, items, held = problem.parts
     everything, half = problem.matrix(users, items), users.size // 2
-    seconds, done = [], []
+    parts = np.array_split(np.arange(half, users.size), _PARTS)
     with harness.limit_threads(problem.threads):
         model = problem.model().fit(problem.matrix(users[:half], items[:half]))
-        before = lw.evaluate(model, everything, held, metrics=METRIC, n_bootstrap=0)[METRIC]
-        for part in np.array_split(np.arange(half, users.size), _PARTS):
-            batches = [
-                problem.matrix(users[rows], items[rows])
-                for rows in np.split(part, range(problem.batch, part.size, problem.batch))
-            ]
-            start = time.perf_counter()
-            for events in batches:
-                model.partial_fit(events)
-            seconds.append(time.perf_counter() - start)
-            done.append(part.size)
-        streamed = lw.evaluate(model, everything, held, metrics=METRIC, n_bootstrap=0)[METRIC]
-        refit = lw.evaluate(problem.model().fit(everything), everything, held, metrics=METRIC, n_bootstrap=0)[METRIC]
-    rates = sorted(n / s for n, s in zip(done, seconds, strict=True))
-    return [
-        {
-            "bench": "stream",
-            "contestant": "likewise",
-            "version": lw.__version__,
-            "dataset": f"{problem.n_users} x {problem.n_items} with tastes",
-            "k": problem.factors,
-            "threads": problem.threads,
-            "seconds": sum(seconds),
-            "samples": [round(s, 3) for s in seconds],
-            "n_events": int(sum(done)),
-            "batch": problem.batch,
-            "events_per_second": round(rates[len(rates) // 2], 1),
-            f"{METRIC} before": round(before, 5),
-            f"{METRIC} streamed": round(streamed, 5),
-            f"{METRIC} of a refit": round(refit, 5),
-            **harness.provenance(run, harness.isa()),
-        }
+        samples = tuple(_learn(model, problem, part) for part in parts)
+        start = time.perf_counter()
+        refit = problem.model().fit(everything)
+        whole = harness.Measurement((time.perf_counter() - start,), 0, {})
+        found = [
+            ("likewise", harness.Measurement(samples, 0, {}), model, {"n_events": len(parts[0])}),
+            ("likewise refit", whole, refit, {}),
+        ]
+        return [
+            harness.make_row(
+                "stream",
+                name,
+                harness.Case(lambda: None, lambda: None),
+                measurement,
+                threads=problem.threads,
+                run=run,
+                dataset=f"{problem.n_users} x {problem.n_items} with tastes, batches of {problem.batch}",
+                k=problem.factors,
+                isa=harness.isa(),
+                version=lw.__version__,
+                ndcg=round(lw.evaluate(fitted, everything, held, metrics=METRIC, n_bootstrap=0)[METRIC], 5),
+                **facts,
+            )
+            for name, measurement, fitted, facts in found
+        ]
+
+
+def _learn(model: lw.BPR, problem: Problem, part: npt.NDArray[np.int64]) -> float:
+    """Seconds that the events of `part` take, batch by batch."""
+    users, items, _ = problem.parts
+    batches = [
+        problem.matrix(users[rows], items[rows])
+        for rows in np.split(part, range(problem.batch, part.size, problem.batch))
     ]
+    start = time.perf_counter()
+    for events in batches:
+        model.partial_fit(events)
+    return time.perf_counter() - start

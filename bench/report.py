@@ -95,6 +95,11 @@ _TITLES = {
         "10 draws at most. Seconds are without set-up: by implicit's own clock, of cornac what more epochs take. GB/s "
         "count two vectors of items, read and written, a sample. Seeded pairs must be in order.",
     ),
+    "stream": (
+        "A stream of events",
+        "`BPR` learns half of the events in a fit and half by `partial_fit`, batch by batch; a refit learns all anew. "
+        "Users and items have planted tastes. NDCG@10 is of a tenth of each user's items, held out.",
+    ),
     "nmf": (
         "NMF",
         "A fit of 15 factors in 50 epochs: ours from a scipy matrix, Surprise's from its own `Trainset`, which is made "
@@ -186,6 +191,8 @@ def _columns(bench: str, rows: Sequence[Row]) -> list[Column]:
         ("seconds to build", lambda row: _number(row.get("build_seconds"))),
         ("loss", _loss),
         ("captured", lambda row: f"{100 * row['captured']:.3f} %" if "captured" in row else "–"),
+        ("events/s", lambda row: _number(row["n_events"] / row["seconds"]) if "n_events" in row else "–"),
+        ("NDCG@10", lambda row: _number(row.get("ndcg"), 4)),
         ("RMSE", lambda row: _number(row.get("rmse"), 5)),
         ("weights", lambda row: f"{row['n_weights']:,}" if "n_weights" in row else "–"),
         ("epochs", lambda row: _number(row.get("epochs"))),

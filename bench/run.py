@@ -344,6 +344,14 @@ def _nmf(args: argparse.Namespace) -> int:
     )
 
 
+def _stream(args: argparse.Namespace) -> int:
+    from bench import bench_stream
+
+    problem = bench_stream.Problem(events=args.events, batch=args.batch, threads=args.threads)
+    _keep(bench_stream.run_stream(problem, run=harness.now()), args.keep)
+    return 0
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -523,6 +531,12 @@ def _parser() -> argparse.ArgumentParser:
     ranking_sgd.add_argument("--loss", nargs="+", default=["bpr", "warp"], choices=["bpr", "warp"])
     ranking_sgd.add_argument("--threads", type=int, default=2)
     ranking_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    stream = command("stream", _stream, "events through BPR.partial_fit, and the ranking beside that of a refit")
+    kept(stream)
+    stream.add_argument("--events", type=int, default=2_000_000, help="half for the fit, half for the stream")
+    stream.add_argument("--batch", type=int, default=1_000)
+    stream.add_argument("--threads", type=int, default=2)
 
     slim = command("slim", _slim, "fits of SLIM with their objective, beside irspack")
     measured(slim, 5)
