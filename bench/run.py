@@ -250,6 +250,28 @@ def _ease(args: argparse.Namespace) -> int:
     )
 
 
+def _ratings(args: argparse.Namespace) -> int:
+    from bench import bench_ratings
+
+    run = harness.now()
+
+    def measure(dataset: str, _: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_ratings.run_ratings(
+                dataset,
+                args.contestants or list(bench_ratings.CONTESTANTS),
+                model=model,
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for model in args.model or list(bench_ratings.OURS)
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
 def _slim(args: argparse.Namespace) -> int:
     from bench import bench_slim
 
@@ -430,6 +452,14 @@ def _parser() -> argparse.ArgumentParser:
     slim.add_argument("--threads", type=int, default=2)
     slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     slim.set_defaults(factors=[0])
+
+    ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
+    measured(ratings, 5)
+    ratings.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    ratings.add_argument("--model", nargs="+", help="some of them, as 'SlopeOne' (default: all)")
+    ratings.add_argument("--threads", type=int, default=1)
+    ratings.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    ratings.set_defaults(factors=[0])
 
     topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
     measured(topk_sparse, 5)

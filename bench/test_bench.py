@@ -14,6 +14,7 @@ from bench import (
     bench_approximate,
     bench_linear,
     bench_metrics,
+    bench_ratings,
     bench_similarity,
     bench_slim,
     bench_topk,
@@ -113,6 +114,16 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
 def test_slim(benchmark: Any, contestant: str) -> None:
     try:
         case = bench_slim.slim_case(contestant, bench_slim.Problem(DATASET, 0.005, 0.01), THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("model", bench_ratings.OURS)
+@pytest.mark.parametrize("contestant", bench_ratings.CONTESTANTS)
+def test_ratings(benchmark: Any, contestant: str, model: str) -> None:
+    try:
+        case = bench_ratings.ratings_case(contestant, bench_ratings.Problem(DATASET, model), THREADS)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)

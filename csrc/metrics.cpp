@@ -172,6 +172,32 @@ void auc(const Context& ctx, MatrixView<const float> all_scores, CsrView<const f
   });
 }
 
+void concordant_pairs(const Context& ctx, CsrView<const float> ratings, std::span<const float> estimates,
+                      std::span<double> comparable, std::span<double> concordant) {
+  constexpr const char* kName = "concordant_pairs";
+  const auto size = [](auto span) { return static_cast<Offset>(span.size()); };
+  check_equal(kName, "estimates", size(estimates), "entries", "ratings", ratings.nnz(), "entries");
+  check_equal(kName, "comparable", size(comparable), "entries", "ratings", ratings.n_rows, "rows");
+  check_equal(kName, "concordant", size(concordant), "entries", "ratings", ratings.n_rows, "rows");
+  parallel_for(ctx, ratings.n_rows, kUsersEach, [&](Offset begin, Offset end, int) {
+    for (Offset row = begin; row < end; ++row) {
+      const std::span<const float> given = ratings.row_values(row);
+      const float* estimated = estimates.data() + ratings.indptr[row];
+      Offset n_comparable = 0, n_concordant = 0;
+      for (std::size_t i = 0; i < given.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+          n_comparable += given[i] != given[j] ? 1 : 0;
+          const bool rises = given[j] < given[i] && estimated[j] < estimated[i];
+          const bool falls = given[j] > given[i] && estimated[j] > estimated[i];
+          n_concordant += rises || falls ? 1 : 0;
+        }
+      }
+      comparable[static_cast<std::size_t>(row)] = static_cast<double>(n_comparable);
+      concordant[static_cast<std::size_t>(row)] = static_cast<double>(n_concordant);
+    }
+  });
+}
+
 void bootstrap_means(const Context& ctx, MatrixView<const double> values, std::uint64_t seed, MatrixView<double> out) {
   constexpr const char* kName = "bootstrap_means";
   check_equal(kName, "values", values.n_cols, "columns", "out", out.n_cols, "columns");

@@ -44,6 +44,15 @@ void ranking_metrics(const Context& ctx, MatrixView<const Id> ids, CsrView<const
 void auc(const Context& ctx, MatrixView<const float> all_scores, CsrView<const float> relevant,
          std::optional<CsrView<const float>> exclude, std::span<double> out);
 
+/// Pairs of the ratings in a row that differ, and those of them whose estimates are in the same order; two equal
+/// estimates are in none. Koren & Sill (2011), doi:10.5591/978-1-57735-516-8/IJCAI11-316.
+///
+/// ratings (n, m);  estimates (nnz of ratings), in the order of the entries;  comparable, concordant (n) out, counts as
+/// float64. A row with n_u ratings takes n_u^2 / 2 comparisons. Bitwise independent of ctx.n_threads.
+/// Throws std::invalid_argument when shapes disagree.
+void concordant_pairs(const Context& ctx, CsrView<const float> ratings, std::span<const float> estimates,
+                      std::span<double> comparable, std::span<double> concordant);
+
 /// out[b][j] <- the mean of column j over n draws with replacement from the n rows of `values`, the b-th resample of
 /// Efron (1979), doi:10.1214/aos/1176344552: the same draws for every column. Draws are Philox words under the counter
 /// (draw, b) and the key `seed`: bitwise independent of ctx.n_threads.

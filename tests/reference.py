@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,40 @@ def rating_similarity(measure: str, x: npt.NDArray[np.float64], y: npt.NDArray[n
     return float(x @ y / lengths) if lengths > 1e-9 else 0.0
 
 
+def bias_half_sweep(
+    ratings: npt.NDArray[np.float64], mean: float, others: npt.NDArray[np.float64], penalty: float
+) -> npt.NDArray[np.float64]:
+    """Biases of the rows, those of the columns held fixed; NaN is no rating."""
+    counts = (~np.isnan(ratings)).sum(axis=1)
+    return np.where(counts, np.nansum(ratings - mean - others, axis=1) / np.maximum(1e-300, penalty + counts), 0)
+
+
+def bias_sgd_epoch(
+    ratings: npt.NDArray[np.float64], mean: float, rate: float, penalty: float, rows: Any, columns: Any, half: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """A step for each rating, row by row; of the rows alone, if `half`."""
+    rows, columns = np.array(rows, np.float64), np.array(columns, np.float64)
+    for u, i in np.argwhere(~np.isnan(ratings)):
+        error = ratings[u, i] - mean - rows[u] - columns[i]
+        rows[u] += rate * (error - penalty * rows[u])
+        columns[i] += 0 if half else rate * (error - penalty * columns[i])
+    return rows, columns
+
+
+def slope_one(
+    ratings: npt.NDArray[np.float64], history: npt.NDArray[np.float64], item: int, weighted: bool
+) -> tuple[float, int]:
+    """What the ratings of a history and their deviations from an item say of it; NaN is no rating."""
+    said, weights = [], []
+    for j in np.flatnonzero(~np.isnan(history)):
+        difference = ratings[:, item] - ratings[:, j]
+        n = (~np.isnan(difference)).sum()
+        if j != item and n:
+            said.append(np.nanmean(difference) + history[j])
+            weights.append(n if weighted else 1)
+    return (float(np.average(said, weights=weights)), len(said)) if said else (0.0, 0)
+
+
 def slim(x: CSR, l1: float, l2: float, non_negative: bool = True) -> npt.NDArray[np.float64]:
     """Column j: the elastic net of column j on the others, by coordinate descent until no weight moves."""
     dense = x.to_scipy().toarray().astype(np.float64)
@@ -230,6 +264,12 @@ def auc(scores: npt.NDArray[np.floating], relevant: set[int], excluded: set[int]
     others = [i for i in range(len(scores)) if i not in relevant | excluded]
     wins = [float(scores[r] > scores[o]) + 0.5 * float(scores[r] == scores[o]) for r in relevant for o in others]
     return float(np.mean(wins)) if wins else np.nan
+
+
+def concordant_pairs(ratings: npt.NDArray[np.floating], estimates: npt.NDArray[np.floating]) -> tuple[int, int]:
+    """Pairs of unequal ratings, and those of them whose estimates are in the same order; a tie is in none."""
+    pairs = [(i, j) for i in range(len(ratings)) for j in range(i) if ratings[i] != ratings[j]]
+    return len(pairs), sum((ratings[i] - ratings[j]) * (estimates[i] - estimates[j]) > 0 for i, j in pairs)
 
 
 def from_bf16(x: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

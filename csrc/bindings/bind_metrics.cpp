@@ -20,6 +20,8 @@ void bind_metrics(py::module_& m) {
   m.def("ranking_metrics", &cpu::ranking_metrics, arg("ctx"), arg("ids"), arg("relevant"), arg("exclude"),
         arg("metrics"), arg("out"), Release());
   m.def("auc", &cpu::auc, arg("ctx"), arg("all_scores"), arg("relevant"), arg("exclude"), arg("out"), Release());
+  m.def("concordant_pairs", &cpu::concordant_pairs, arg("ctx"), arg("ratings"), arg("estimates"), arg("comparable"),
+        arg("concordant"), Release());
   m.def("bootstrap_means", &cpu::bootstrap_means, arg("ctx"), arg("values"), arg("seed"), arg("out"), Release());
 }
 

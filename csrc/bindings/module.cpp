@@ -16,6 +16,7 @@ void bind_metrics(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_sgd(py::module_& m);
 void bind_slim(py::module_& m);
+void bind_slope_one(py::module_& m);
 void bind_topk(py::module_& m);
 void bind_topk_sparse(py::module_& m);
 
@@ -58,6 +59,7 @@ PYBIND11_MODULE(_core, m) {
   bind_similarity(m);
   bind_sgd(m);
   bind_slim(m);
+  bind_slope_one(m);
   bind_topk(m);
   bind_topk_sparse(m);
 }

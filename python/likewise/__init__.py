@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         EDLAE,
         SLIM,
         WARP,
+        BaselinePredictor,
         ImplicitALS,
         ItemKNN,
         LogisticMF,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Popularity,
         Recommender,
         RP3Beta,
+        SlopeOne,
         UserKNN,
         load,
     )
@@ -41,6 +43,7 @@ __all__ = [
     "SLIM",
     "WARP",
     "BackendUnavailableError",
+    "BaselinePredictor",
     "EvaluationResult",
     "ImplicitALS",
     "Interactions",
@@ -51,6 +54,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "data",
     "datasets",
@@ -66,6 +70,7 @@ __all__ = [
 # Where each public name lives; "" for a submodule of the package itself.
 _HOME = {
     "BPR": "models",
+    "BaselinePredictor": "models",
     "EASE": "models",
     "EDLAE": "models",
     "EvaluationResult": "evaluation",
@@ -80,6 +85,7 @@ _HOME = {
     "UserKNN": "models",
     "SLIM": "models",
     "WARP": "models",
+    "SlopeOne": "models",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

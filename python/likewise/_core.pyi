@@ -262,6 +262,16 @@ def knn_ratings(
 def nearest_by_ratings(
     ctx: Context, rows: CSR, columns: CSR, neighbors: RatingNeighbors, first: int, ids: Int32, scores: Float32
 ) -> None: ...
+def slope_one(
+    ctx: Context,
+    by_user: CSR,
+    by_item: CSR,
+    histories: CSR,
+    asked: CSR,
+    weighted: bool,
+    estimates: Float32,
+    n_used: Int32,
+) -> None: ...
 
 class Metric:
     precision: Metric
@@ -278,4 +288,7 @@ def ranking_metrics(
     ctx: Context, ids: Int32, relevant: CSR, exclude: CSR | None, metrics: list[RankingMetric], out: Float64
 ) -> None: ...
 def auc(ctx: Context, all_scores: Float32, relevant: CSR, exclude: CSR | None, out: Float64) -> None: ...
+def concordant_pairs(
+    ctx: Context, ratings: CSR, estimates: Float32, comparable: Float64, concordant: Float64
+) -> None: ...
 def bootstrap_means(ctx: Context, values: Float64, seed: int, out: Float64) -> None: ...

@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from likewise.data import Interactions
     from likewise.evaluation import EvaluationResult
+    from likewise.evaluation._names import MetricName
     from likewise.models import Recommender
 
 __all__ = ["main"]
@@ -43,6 +44,7 @@ _PARQUET = (".parquet", ".pq")
 
 _MODELS = {
     "als": "ImplicitALS",
+    "baseline": "BaselinePredictor",
     "ease": "EASE",
     "edlae": "EDLAE",
     "item-knn": "ItemKNN",
@@ -50,6 +52,7 @@ _MODELS = {
     "popularity": "Popularity",
     "rp3beta": "RP3Beta",
     "slim": "SLIM",
+    "slope-one": "SlopeOne",
     "user-knn": "UserKNN",
 }
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
@@ -57,7 +60,11 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("factors", {"type": int}, "length of the vectors (als)"),
-    ("regularization", {"type": float}, "penalty of long vectors (als), of squared weights (ease, edlae)"),
+    (
+        "regularization",
+        {"type": float},
+        "penalty of long vectors (als), of squared weights (ease, edlae), of biases by sgd (baseline)",
+    ),
     (
         "alpha",
         {"type": float},
@@ -70,7 +77,20 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
     ("non_negative", {"action": argparse.BooleanOptionalAction}, "whether weights must be at least 0 (slim)"),
     ("tolerance", {"type": float}, "an item is done once a sweep moves no weight by more (slim)"),
-    ("iterations", {"type": int}, "sweeps over users and items (als), most sweeps over an item's weights (slim)"),
+    (
+        "iterations",
+        {"type": int},
+        "sweeps over users and items (als, baseline), most sweeps over an item's weights (slim)",
+    ),
+    ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
+    ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
+    ("user_regularization", {"type": float}, "added to a user's number of ratings, with method als (baseline)"),
+    ("item_regularization", {"type": float}, "added to an item's number of ratings, with method als (baseline)"),
+    (
+        "weighted",
+        {"action": argparse.BooleanOptionalAction},
+        "whether deviations of more users count for more (slope-one)",
+    ),
     (
         "solver",
         {"choices": ("auto", "cholesky", "cg", "ials++", "dense", "sparse")},
@@ -108,7 +128,7 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "what ratings are averaged above, with --target rating (knn)",
     ),
     ("min_neighbors", {"type": int}, "neighbours that an estimate of a rating needs (knn)"),
-    ("clip", {"action": argparse.BooleanOptionalAction}, "whether estimates keep to the range of the ratings (knn)"),
+    ("clip", {"action": argparse.BooleanOptionalAction}, "whether predictions keep to the scale of the ratings"),
     ("device", {}, "cpu, cuda or cuda:N (all but popularity)"),
     ("n_jobs", {"type": int}, "threads (all but popularity; default: every CPU at hand)"),
     ("count", {"choices": ("users", "values")}, "what popularity is: number of users, or sum of values"),
@@ -223,9 +243,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     if arguments.output is not None:
         _check_table_path(arguments.output)
-    say, names = _speaker(arguments), list(dict.fromkeys(arguments.model or _MODELS))
-    models = _make_models(arguments, names)
     metrics = parse_metrics("evaluate", [name.strip() for name in arguments.metrics.split(",")])
+    say, names = _speaker(arguments), list(dict.fromkeys(arguments.model or _models_for(metrics)))
+    models = _make_models(arguments, names)
     train, test = _split(_read(arguments), arguments)
     say(f"train: {train.nnz} pairs, test: {test.nnz} pairs")
     users = None
@@ -319,6 +339,15 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Interacti
     if split == "temporal":
         return temporal_split(data, test_size)
     return random_split(data, test_size, random_state=arguments.split_seed or 0)
+
+
+def _models_for(metrics: Iterable[MetricName]) -> list[str]:
+    """Models that are compared where none is named: those of ratings where a metric of ratings is asked for."""
+    from . import models
+    from .evaluation._names import RATING_METRICS
+
+    of_ratings = any(metric.name in RATING_METRICS for metric in metrics)
+    return [name for name, known in _MODELS.items() if (getattr(models, known)._predicts_ratings is True) == of_ratings]
 
 
 def _make_models(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Recommender]:
@@ -566,14 +595,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     split.add_argument("--split-seed", type=int, metavar="N", help="seed of --split random (0)")
     evaluate.add_argument(
-        "--model", choices=_MODELS, action="append", help="what to fit; may be repeated (default: every model)"
+        "--model",
+        choices=_MODELS,
+        action="append",
+        help="what to fit; may be repeated (default: every model of rankings, or for rmse, mae and fcp of ratings)",
     )
     _add_parameters(evaluate)
     evaluate.add_argument(
         "--metrics",
         default=_DEFAULT_METRICS,
         metavar="NAMES",
-        help="precision@k, recall@k, hit_rate@k, ndcg@k, map@k, mrr@k and auc, with commas between (%(default)s)",
+        help="precision@k, recall@k, hit_rate@k, ndcg@k, map@k, mrr@k and auc; of ratings rmse, mae and fcp; with "
+        "commas between (%(default)s)",
     )
     _add_exclude_seen(evaluate, "leave what a user has in train out of the ranking")
     evaluate.add_argument(

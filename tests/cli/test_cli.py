@@ -274,6 +274,23 @@ def test_evaluate_prints_a_table_with_a_column_a_model(purchases, capsys):
     assert "split: temporal (choose with --split)" in said.err
 
 
+def test_evaluate_compares_models_of_ratings_by_metrics_of_ratings(purchases, data, capsys):
+    argv = ["evaluate", "purchases.csv", *COLUMNS, "--metrics", "rmse,fcp", "--no-clip", "--output", "-"]
+    assert main(argv) == 0
+    rows = table_of(capsys.readouterr().out)
+    assert {row["model"] for row in rows} >= {"baseline", "slope-one"}
+    assert not {row["model"] for row in rows} & {"als", "popularity", "item-knn"}
+    train, test = lw.model_selection.temporal_split(data, 0.2)
+    expected = lw.evaluate(lw.SlopeOne(clip=False).fit(train), train, test, ["rmse", "fcp"])
+    (row,) = [row for row in rows if (row["model"], row["metric"]) == ("slope-one", "rmse")]
+    assert float(row["mean"]) == pytest.approx(expected["rmse"], rel=1e-6)
+
+
+def test_evaluate_refuses_metrics_of_ratings_for_a_model_of_rankings(purchases, capsys):
+    assert main(["evaluate", "purchases.csv", *COLUMNS, "--model", "popularity", "--metrics", "mae"]) == 2
+    assert "mae is a metric of ratings, and Popularity predicts none" in capsys.readouterr().err
+
+
 def test_evaluate_without_times_splits_at_random(folder, events, capsys):
     write_csv(folder / "e.csv", {"user": events["customer"], "item": events["product"]})
     assert main(["evaluate", "e.csv", "--factors", "2", "--metrics", "recall@5"]) == 0

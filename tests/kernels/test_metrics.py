@@ -223,3 +223,35 @@ def test_metrics_refuse_wrong_arguments(backend):
         auc(backend, np.zeros((2, 5)), relevant)
     with pytest.raises(ValueError, match="bootstrap_means: values must have at least one row"):
         bootstrap_means(backend, np.empty((0, 1)), 0, 3)
+
+
+def concordant_pairs(backend, ratings, estimates):
+    comparable, concordant = backend.empty((ratings.n_rows,), np.float64), backend.empty((ratings.n_rows,), np.float64)
+    backend.kernels.concordant_pairs(
+        backend.context, backend.csr(ratings), backend.asarray(estimates), comparable, concordant
+    )
+    return backend.to_numpy(comparable), backend.to_numpy(concordant)
+
+
+@pytest.mark.parametrize("n_values", [1, 2, 5, 1000], ids="values={}".format)
+def test_concordant_pairs_matches_reference(backend, rng, n_values):
+    """Rows without ratings, with one, and with many; ties of ratings and of estimates."""
+    counts = np.array([0, 1, 2, 0, 7, 40, 3])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    ids = np.concatenate([np.arange(count) for count in counts])
+    values = rng.integers(-1, n_values, ids.size)
+    ratings, estimates = CSR.from_arrays(offsets, ids, values, (7, 40)), rng.integers(0, n_values, ids.size)
+    comparable, concordant = concordant_pairs(backend, ratings, estimates)
+    for row in range(7):
+        places = slice(offsets[row], offsets[row + 1])
+        expected = reference.concordant_pairs(ratings.values[places], estimates[places])
+        assert (comparable[row], concordant[row]) == expected
+    one = Backend(1)
+    for ours, theirs in zip((comparable, concordant), concordant_pairs(one, ratings, estimates), strict=True):
+        assert_array_equal(ours, theirs)
+
+
+def test_concordant_pairs_refuses_shapes_that_disagree(backend):
+    ratings = CSR.from_arrays([0, 2], [0, 1], [1, 2], (1, 3))
+    with pytest.raises(ValueError, match="concordant_pairs: estimates has 3 entries but ratings has 2 entries"):
+        concordant_pairs(backend, ratings, np.zeros(3))

@@ -29,6 +29,7 @@ import reference
 from likewise._files import FORMAT_VERSION, read_model_file, write_model_file
 from likewise.data import CSR
 from likewise.models import base
+from likewise.models._ratings import RatingRecommender
 from likewise.models._sparse import ItemItemRecommender, SparseRecommender
 from likewise.models.base import hide_items
 
@@ -55,6 +56,10 @@ MODELS = {
     "warp-kos": lw.WARP(factors=8, iterations=30, k_os=2, n_positives=4, random_state=0),
     "logistic-mf": lw.LogisticMF(factors=8, iterations=30, random_state=0),
     "slim": lw.SLIM(l1_regularization=0.0, l2_regularization=20.0, non_negative=False),
+    "baseline": lw.BaselinePredictor(),
+    "baseline-sgd": lw.BaselinePredictor("sgd", learning_rate=0.02),
+    "slope-one": lw.SlopeOne(),
+    "slope-one-weighted": lw.SlopeOne(weighted=True),
 }
 N_USERS, N_ITEMS = 30, 20
 EMPTY_USER, EMPTY_ITEM = 4, 7
@@ -126,7 +131,8 @@ def _assert_same_recommendations(one, other, **options):
 def _works_on(model, name):
     """Whether the model has the method, or says why not."""
     refused = {"similar_items": lw.UserKNN, "similar_users": ItemItemRecommender}
-    return not (name.startswith("similar") and isinstance(model, (lw.Popularity, refused[name])))
+    ranks_alike = (lw.Popularity, lw.BaselinePredictor, lw.SlopeOne)
+    return not (name.startswith("similar") and isinstance(model, (*ranks_alike, refused[name])))
 
 
 def _is_sparse(model):
@@ -136,7 +142,12 @@ def _is_sparse(model):
 
 def _knows_taste(model):
     """Whether the model ranks by what it knows of a user, and so for nobody of whom it knows nothing."""
-    return not isinstance(model, lw.Popularity)
+    return not isinstance(model, (lw.Popularity, RatingRecommender))
+
+
+def _of_pairs(model, scores):
+    """What `predict` makes of scores: a model of ratings keeps to their scale."""
+    return np.clip(scores, *model.rating_scale_) if isinstance(model, RatingRecommender) else scores
 
 
 def _reached(model, dense, user):
@@ -366,7 +377,7 @@ def test_histories_with_negative_values_are_refused_or_used_as_in_fit(model, mat
         lambda: model.partial_fit(given),
     ]
     for use in uses:
-        if isinstance(model, lw.ImplicitALS):
+        if model._allows_negative:
             use()
             continue
         with pytest.raises(ValueError, match=r"Negative values in data are not allowed, got -2.0 at \(3, 4\)$"):
@@ -380,7 +391,10 @@ def test_histories_without_interactions(model, matrix, make):
     empty = make((N_USERS, N_ITEMS))
     items = model.recommend(interactions=empty, k=3).items
     assert_array_equal(items, np.full((N_USERS, 3), -1) if _knows_taste(model) else np.tile(items[0], (N_USERS, 1)))
-    assert model.score(empty) == 0
+    if isinstance(model, RatingRecommender):
+        assert np.isnan(model.score(empty))
+    else:
+        assert model.score(empty) == 0
     assert 0 <= lw.evaluate(model, empty, matrix)["recall@20"] <= (0 if _knows_taste(model) else 1)
     with pytest.raises(ValueError, match=r"^evaluate: no user has a relevant item in test"):
         lw.evaluate(model, matrix, empty)
@@ -389,7 +403,7 @@ def test_histories_without_interactions(model, matrix, make):
 @pytest.mark.parametrize("make", [sp.csr_array, sp.csc_array, np.asarray], ids=["csr", "csc", "dense"])
 def test_fit_refuses_negative_values_or_uses_them(model, dense, make):
     given = make(_with(dense, -2))
-    if isinstance(model, lw.ImplicitALS):
+    if model._allows_negative:
         known = np.delete(np.arange(N_USERS), EMPTY_USER)
         assert np.isfinite(model.fit(given).recommend(known, k=3).scores).all()
         return
@@ -1046,7 +1060,7 @@ def test_predict_scores_pairs_as_recommend_does(model, dense, kind):
     users = np.repeat(known, 5)
     scores = model.predict(users, recommendations.items.reshape(-1))
     assert scores.dtype == np.float32
-    assert_allclose(scores, recommendations.scores.reshape(-1), rtol=1e-5, atol=1e-6)
+    assert_allclose(scores, _of_pairs(model, recommendations.scores.reshape(-1)), rtol=1e-5, atol=1e-6)
 
 
 def test_predict_pairs_one_with_many(model, matrix):
@@ -1085,6 +1099,8 @@ def test_predict_from_histories_names_the_best_item(model, dense, kind):
     ids=str,
 )
 def test_predict_refuses_bad_pairs(model, matrix, users, items, error, message):
+    if isinstance(model, RatingRecommender) and error is IndexError:
+        pytest.skip("unknown users and items are no error to this model")
     with pytest.raises(error, match=f"^{message}$"):
         model.fit(matrix).predict(users, items)
 
@@ -1092,6 +1108,8 @@ def test_predict_refuses_bad_pairs(model, matrix, users, items, error, message):
 def test_score_is_the_ndcg_of_hidden_items(model, dense):
     """By hand: a fifth of each row of two and more, ranked from the rest."""
     model.fit(dense)
+    if isinstance(model, RatingRecommender):
+        pytest.skip("the score of this model is of ratings")
     visible, hidden = base.hide_items(CSR.from_scipy(sp.csr_array(dense)))
     assert_array_equal(visible.to_scipy().toarray() + hidden.to_scipy().toarray(), dense)
     counts = (dense > 0).sum(axis=1)
@@ -1109,11 +1127,113 @@ def test_score_is_the_ndcg_of_hidden_items(model, dense):
 def test_score_of_a_row_does_not_depend_on_the_others(model, dense):
     model.fit(dense)
     rows = np.flatnonzero((dense > 0).sum(axis=1) >= 2)
-    assert model.score(dense) == pytest.approx(np.mean([model.score(dense[[row]]) for row in rows]))
+    each = np.array([model.score(dense[[row]]) for row in rows])
+    if isinstance(model, RatingRecommender):  # of all hidden ratings together
+        n_hidden = np.maximum(1, (dense > 0).sum(axis=1)[rows] // 5)
+        assert model.score(dense) == pytest.approx(-np.sqrt(np.average(each**2, weights=n_hidden)))
+    else:
+        assert model.score(dense) == pytest.approx(each.mean())
 
 
 def test_score_without_anything_to_hide_is_zero(model, matrix):
-    assert model.fit(matrix).score(np.eye(N_ITEMS)) == 0
+    score = model.fit(matrix).score(np.eye(N_ITEMS))
+    assert np.isnan(score) if isinstance(model, RatingRecommender) else score == 0
+
+
+# ---- models of ratings ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[name for name, known in MODELS.items() if isinstance(known, RatingRecommender)])
+def rating_model(request):
+    return clone(MODELS[request.param])
+
+
+def test_score_is_minus_the_error_of_hidden_ratings_predicted_from_the_others(rating_model, dense):
+    model = rating_model.fit(dense)
+    visible, hidden = base.hide_items(CSR.from_scipy(sp.csr_array(dense)))
+    users, items = hidden.row_numbers(), hidden.indices
+    scores = model.recommend(k=N_ITEMS, exclude_seen=False, interactions=visible.to_scipy(), items=np.arange(N_ITEMS))
+    table = np.empty((N_USERS, N_ITEMS))
+    np.put_along_axis(table, scores.items, scores.scores, axis=1)
+    expected = -np.sqrt(np.mean((_of_pairs(model, table[users, items]) - hidden.values) ** 2))
+    assert model.score(dense) == pytest.approx(expected, rel=1e-5)
+
+
+def test_predictions_of_ratings_fall_back_to_biases(rating_model, dense, kind):
+    """Unknown users and items, of all kinds of ids; and those without a rating."""
+    model = rating_model.set_params(clip=False).fit(_interactions(kind, dense))
+    users, items = _user_ids(kind), _item_ids(kind)
+    stranger, novelty = (999, 998) if kind == "row" else (_ids(kind, 1, 9000)[0], _ids(kind, 1, 9001)[0])
+    mean, of_user, of_item = model.global_mean_, model.user_biases_[3], model.item_biases_[5]
+    asked = [(stranger, items[5]), (users[3], novelty), (stranger, novelty), (users[EMPTY_USER], items[5])]
+    expected = [mean + of_item, mean + of_user, mean, mean + of_item]
+    for (user, item), value in zip(asked, expected, strict=True):
+        assert model.predict(user, item) == pytest.approx(value, rel=1e-6)
+    assert_allclose(model.predict(users[3], items[EMPTY_ITEM]), mean + of_user, rtol=1e-6)
+    together = model.predict([stranger, users[3], users[0]], [items[5], novelty, items[1]])
+    assert_allclose(together[:2], expected[:2], rtol=1e-6)
+    assert together[2] == model.predict(users[0], items[1])[0]
+    unknown = pytest.raises(IndexError if kind == "row" else KeyError)
+    with unknown:
+        model.recommend(stranger)
+
+
+@pytest.mark.parametrize(
+    ("kind_of_ids", "users", "items", "error", "message"),
+    [
+        ("row", -1, 0, IndexError, "predict: user must be >= 0, got -1"),
+        ("row", [0, 1], [3, -7], IndexError, "predict: item must be >= 0, got -7"),
+        ("row", 1.0, 0, TypeError, "predict: user must be integers, got float64"),
+        ("row", "ann", 0, TypeError, "predict: user must be integers"),
+        ("int64", "ann", 3500, TypeError, "predict: user ids are int64 here, got string ids such as 'ann'"),
+        ("string", "id 100", 5, TypeError, "predict: item ids are string here, got int64 ids such as 5"),
+        ("string", np.nan, "id 500", ValueError, "predict: user id at row 0 is null"),
+        ("int64", [700, None], [3500, 3500], (TypeError, ValueError), "predict: "),
+    ],
+    ids=str,
+)
+def test_predictions_of_ratings_refuse_what_is_no_id(rating_model, dense, kind_of_ids, users, items, error, message):
+    rating_model.fit(_interactions(kind_of_ids, dense))
+    with pytest.raises(error, match=f"^{message}"):
+        rating_model.predict(users, items)
+
+
+def test_predictions_of_ratings_keep_to_the_scale_where_asked_to(rating_model, dense):
+    """Of a user who likes all and an item that all like."""
+    dense = dense.copy()
+    dense[0], dense[1:, 19] = 5, 5
+    rating_model.fit(dense)
+    assert rating_model.rating_scale_ == (1, 5)
+    free = clone(rating_model).set_params(clip=False).fit(dense)
+    users, items = np.divmod(np.arange(N_USERS * N_ITEMS), N_ITEMS)
+    estimates = free.predict(users, items)
+    assert estimates.max() > 5
+    assert_array_equal(rating_model.predict(users, items), np.clip(estimates, 1, 5))
+    _assert_same_recommendations(rating_model, free)
+    with pytest.raises(TypeError, match=f"{type(rating_model).__name__}: clip must be True or False, got 1"):
+        rating_model.set_params(clip=1).fit(dense)
+
+
+def test_a_fitted_users_ratings_folded_in_give_nearly_the_same(rating_model, dense):
+    rating_model.fit(dense)
+    users = np.delete(np.arange(N_USERS), EMPTY_USER)
+    ours = rating_model.recommend(users, k=N_ITEMS - 1, exclude_seen=False)
+    folded = rating_model.recommend(users, k=N_ITEMS - 1, exclude_seen=False, interactions=dense)
+    assert_allclose(folded.scores, ours.scores, atol=0.1)
+
+
+def test_ratings_of_zero_and_below_count(rating_model):
+    rows, columns = [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 2]
+    ratings = sp.csr_array((np.array([0, -3, 0, -2, 1, 5.0]), (rows, columns)), shape=(3, 3))
+    rating_model.fit(ratings)
+    assert rating_model.global_mean_ == pytest.approx(1 / 6)
+    assert rating_model.rating_scale_ == (-3, 5)
+    assert rating_model.predict(2, 2) > rating_model.predict(1, 1)
+
+
+def test_ratings_near_the_end_of_float32_are_used(rating_model):
+    huge = np.array([[3e38, -3e38], [3e38, 3e38]])
+    assert np.isfinite(rating_model.fit(huge).predict([0, 0, 1, 1], [0, 1, 0, 1])).all()
 
 
 # ---- similar items and users ---------------------------------------------------------------------------------------

@@ -42,6 +42,10 @@ CHECKED = [
     lw.EASE(),
     lw.EDLAE(k=3),
     lw.EASE(k=3, solver="sparse"),
+    lw.BaselinePredictor(),
+    lw.BaselinePredictor("sgd", n_jobs=2),
+    lw.SlopeOne(),
+    lw.SlopeOne(weighted=True, n_jobs=2),
 ]
 
 
@@ -97,6 +101,17 @@ def test_grid_search_finds_the_better_parameters(data, n_jobs):
     assert search.best_params_["factors"] == 4
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.recommend(k=3).items.shape == (60, 3)
+
+
+def test_grid_search_over_a_model_of_ratings():
+    """Ratings without noise, so that the smallest penalties predict hidden ones best."""
+    rng = np.random.default_rng(0)
+    ratings = 5 + rng.normal(size=(60, 1)) + rng.normal(size=40)
+    X = sp.csr_array(np.where(rng.random((60, 40)) < 0.5, ratings, 0))
+    grid = {"user_regularization": [1.0, 50.0], "item_regularization": [0.0, 100.0]}
+    search = GridSearchCV(lw.BaselinePredictor(), grid, cv=3).fit(X)
+    assert search.best_params_ == {"user_regularization": 1.0, "item_regularization": 0.0}
+    assert -0.3 < search.best_score_ < 0
 
 
 def test_pipeline_weighs_the_values_before_the_model(matrix):

@@ -1,4 +1,4 @@
-"""How well a model recommends: metrics of its rankings against held-out interactions, with intervals."""
+"""How well a model recommends: metrics of its rankings and ratings against held-out ones, with intervals."""
 
 from ._evaluate import evaluate
 from ._names import parse_metrics

@@ -1,4 +1,4 @@
-"""`evaluate`: rank for users by blocks, and measure the rankings in one pass each."""
+"""`evaluate`: rank or predict for users by blocks, and measure what comes out in one pass each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from likewise._validation import check_flag, check_float, check_int, check_rando
 from likewise.data import CSR, Interactions, as_interactions
 from likewise.retrieval import auc, ranking_metrics
 
-from ._names import MetricName, parse_metrics
-from ._result import EvaluationResult
+from ._names import AUC, RATING_METRICS, MetricName, parse_metrics
+from ._result import EvaluationResult, Pooled
 
 __all__ = ["Recommender", "evaluate"]
 
@@ -26,6 +26,8 @@ RandomState = int | np.random.Generator | np.random.RandomState | np.random.Seed
 _SUBJECT = "evaluate"
 # Scores of every item exist for so many users at a time that they fill 64 MiB.
 _BLOCK_SCORES = 1 << 24
+# Ratings predicted at a time: some hundreds of bytes each, a model of vectors gathers theirs.
+_BLOCK_RATINGS = 1 << 20
 
 
 class Recommender(Protocol):
@@ -46,6 +48,10 @@ class Recommender(Protocol):
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> npt.NDArray[np.float32]: ...
 
+    def _predicted_ratings(
+        self, histories: CSR | None, users: Int64Array, items: Int64Array
+    ) -> npt.NDArray[np.float64]: ...
+
 
 def evaluate(
     model: Recommender,
@@ -62,12 +68,14 @@ def evaluate(
     n_jobs: int | None = None,
     verbose: bool | int = False,
 ) -> EvaluationResult:
-    """Measure how well a fitted model ranks what users did next.
+    """Measure how well a fitted model ranks what users did next, or predicts their ratings.
 
     For each user all items are ranked, without those of the user's row of `train` (unless ``exclude_seen=False``),
     and compared with the user's row of `test`. What the model would recommend to nobody, since it knows nothing of the
     item or of the user, is a miss. Relevant are the entries of `test` with a value above zero; with
     `exclude_seen`, those that are in `train` too cannot be recommended and do not count as relevant.
+
+    Metrics of ratings compare every value of `test`, whatever its sign, with what the model predicts for the pair.
 
     Parameters
     ----------
@@ -81,11 +89,12 @@ def evaluate(
         What is to be found. Ids, where spoken, are matched; users and items that `train` and the model do not know
         are left out and counted in the result.
     metrics : str or iterable of str, default=("recall@20", "ndcg@20")
-        ``precision@k``, ``recall@k``, ``hit_rate@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` for any k >= 1, and ``auc``.
-        Their definitions, with sources, stand in docs/evaluation.md.
+        ``precision@k``, ``recall@k``, ``hit_rate@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` for any k >= 1, and ``auc``;
+        of models that predict ratings ``rmse``, ``mae`` and ``fcp`` too, in the same call or by themselves. Their
+        definitions, with sources, stand in docs/evaluation.md.
     users : array-like of user ids, default=None
-        Whom to rank for. None is every user with a relevant item. Of users named here, one without a relevant item
-        has the value NaN and counts in no mean.
+        Whom to measure for. None is every user with a relevant item, or a rating. Of users named here, one without has
+        the value NaN and counts in no mean.
     exclude_seen : bool, default=True
         Whether items of a user's row of `train` are left out of the user's ranking.
     batch_size : int, default=16384
@@ -104,15 +113,16 @@ def evaluate(
     Returns
     -------
     EvaluationResult
-        ``result["ndcg@20"]`` is a mean over users; values a user, intervals and tables are its attributes.
+        ``result["ndcg@20"]`` is a mean over users, ``result["rmse"]`` the figure of all ratings; values a user,
+        intervals and tables are its attributes.
 
     Raises
     ------
     NotFittedError
         If the model is not fitted.
     ValueError
-        If a metric is unknown or an argument out of range, shapes disagree (as where `test` is transposed), or no
-        user has a relevant item.
+        If a metric is unknown or an argument out of range, a metric is of ratings and the model predicts none, shapes
+        disagree (as where `test` is transposed), or no user has a relevant item.
     KeyError, IndexError
         If one of `users` is unknown.
 
@@ -133,6 +143,13 @@ def evaluate(
     seed = int(check_random_state(_SUBJECT, random_state).integers(2**63))
     backend = get_backend("cpu", n_jobs, _SUBJECT)
     check_is_fitted(model, "interactions_")
+    of_ratings = [str(metric) for metric in wanted if metric.name in RATING_METRICS]
+    if of_ratings and not getattr(model, "_predicts_ratings", False):
+        raise ValueError(
+            f"{_SUBJECT}: {of_ratings[0]} is a metric of ratings, and {type(model).__name__} predicts none; take a "
+            "model of ratings (BaselinePredictor, SlopeOne, ItemKNN or UserKNN with target='rating'), or a metric of "
+            "rankings such as 'ndcg@20'"
+        )
 
     fitted = model.interactions_
     told = as_interactions(train, f"{_SUBJECT}: train", allow_negative=True)
@@ -145,16 +162,27 @@ def evaluate(
 
     run = _Run(backend, model, None if _same_pattern(told.by_user, fitted.by_user) else told.by_user, wanted)
     values = np.empty((rows.size, len(wanted)))
+    sums = {name: np.empty((rows.size, 2)) for name in of_ratings}
     starts = range(0, rows.size, batch_size)
     for start in ProgressBar(starts, verbose=verbose, description="Evaluating", unit="batch"):
         batch = rows[start : start + batch_size]
         seen = told.by_user.take_rows(batch) if exclude_seen else None
-        values[start : start + batch_size] = run.measure(batch, sought.by_user.take_rows(batch), seen)
+        given, block = sought.by_user.take_rows(batch), slice(start, start + batch_size)
+        values[block] = run.measure(batch, given, seen)
+        for name, part in run.compare(batch, given, of_ratings).items():
+            sums[name][block] = part
+    pooled = {name: Pooled(part[:, 0], part[:, 1], is_root=name == "rmse") for name, part in sums.items()}
+    for j, metric in enumerate(wanted):
+        if str(metric) in pooled:
+            values[:, j] = pooled[str(metric)].per_user()
 
     # A user without relevant items has NaN everywhere; one with nothing but relevant items has no AUC alone.
     if users is None:
         measured = ~np.isnan(values).all(axis=1)
         rows, values = rows[measured], values[measured]
+        pooled = {
+            name: Pooled(part.sums[measured], part.counts[measured], part.is_root) for name, part in pooled.items()
+        }
     if np.isnan(values).all():
         raise ValueError(
             f"{_SUBJECT}: no user has a relevant item in test"
@@ -170,6 +198,7 @@ def evaluate(
         seed=seed,
         n_unknown_users=n_unknown_users,
         n_unknown_items=n_unknown_items,
+        pooled=pooled,
     )
 
 
@@ -181,11 +210,11 @@ class _Run:
         self._model = model
         self._histories = histories
         self._ranking = [(j, (metric.name, metric.k)) for j, metric in enumerate(metrics) if metric.k is not None]
-        self._auc_column = next((j for j, metric in enumerate(metrics) if metric.k is None), None)
+        self._auc_column = next((j for j, metric in enumerate(metrics) if metric.name == AUC), None)
         self._n_metrics = len(metrics)
 
     def measure(self, rows: Int64Array, relevant: CSR, exclude: CSR | None) -> npt.NDArray[np.float64]:
-        """Metrics of a batch of users; shape (n, n_metrics)."""
+        """Metrics of the rankings of a batch of users; shape (n, n_metrics)."""
         values = np.empty((rows.size, self._n_metrics))
         if self._ranking:
             # No list is longer than the catalogue; a longer cutoff changes what precision divides by.
@@ -197,6 +226,32 @@ class _Run:
         if self._auc_column is not None:
             values[:, self._auc_column] = self._auc(rows, relevant, exclude)
         return values
+
+    def compare(self, rows: Int64Array, given: CSR, metrics: list[str]) -> dict[str, npt.NDArray[np.float64]]:
+        """Of each metric of ratings, what a batch of users adds to it and how many ratings, or pairs of them, count."""
+        if not metrics:
+            return {}
+        counts = given.row_counts()
+        users, items = np.repeat(rows, counts), given.indices.astype(np.int64)
+        estimates = np.empty(given.nnz, dtype=np.float32)  # what `predict` gives
+        for start in range(0, given.nnz, _BLOCK_RATINGS):
+            block = slice(start, start + _BLOCK_RATINGS)
+            estimates[block] = self._model._predicted_ratings(self._histories, users[block], items[block])
+        errors = estimates.astype(np.float64) - given.values
+        places = given.row_numbers()
+        found = {}
+        for name in metrics:
+            if name == "fcp":
+                n, backend = counts.size, self._backend
+                comparable, concordant = backend.empty((n,), np.float64), backend.empty((n,), np.float64)
+                backend.kernels.concordant_pairs(
+                    backend.context, backend.csr(given), backend.asarray(estimates), comparable, concordant
+                )
+                found[name] = np.stack([backend.to_numpy(concordant), backend.to_numpy(comparable)], axis=1)
+                continue
+            of_ratings = np.square(errors) if name == "rmse" else np.abs(errors)
+            found[name] = np.stack([np.bincount(places, of_ratings, minlength=counts.size), counts], axis=1)
+        return found
 
     def _auc(self, rows: Int64Array, relevant: CSR, exclude: CSR | None) -> npt.NDArray[np.float64]:
         values = np.empty(rows.size)

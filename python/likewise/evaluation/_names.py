@@ -1,4 +1,4 @@
-"""Metrics by name: ``"ndcg@20"``, ``"auc"``."""
+"""Metrics by name: ``"ndcg@20"``, ``"auc"``, ``"rmse"``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from likewise._validation import check_int
 
-__all__ = ["AUC", "RANKING_METRICS", "MetricName", "parse_metrics"]
+__all__ = ["AUC", "RANKING_METRICS", "RATING_METRICS", "MetricName", "parse_metrics"]
 
 RANKING_METRICS = ("precision", "recall", "hit_rate", "ndcg", "map", "mrr")
 AUC = "auc"
-_KNOWN = ", ".join([*(f"{name}@k" for name in RANKING_METRICS), AUC])
+RATING_METRICS = ("rmse", "mae", "fcp")
+_KNOWN = ", ".join([*(f"{name}@k" for name in RANKING_METRICS), AUC, *RATING_METRICS])
 
 
 class MetricName(NamedTuple):
@@ -47,8 +48,8 @@ def _parse(subject: str, text: str) -> MetricName:
     if not isinstance(text, str):
         raise TypeError(f"{subject}: a metric must be a string such as 'ndcg@20', got {text!r}")
     name, at, cutoff = text.partition("@")
-    if name == AUC and not at:
-        return MetricName(AUC, None)
+    if name in (AUC, *RATING_METRICS) and not at:
+        return MetricName(name, None)
     if name in RANKING_METRICS and cutoff.isascii() and cutoff.isdigit():
         return MetricName(
             name, check_int(subject, f"the cutoff of {text!r}", int(cutoff), minimum=1, maximum=2**31 - 1)
@@ -57,4 +58,6 @@ def _parse(subject: str, text: str) -> MetricName:
         raise ValueError(f"{subject}: {name} needs a cutoff, as in '{name}@20', got {text!r}")
     if name == AUC:
         raise ValueError(f"{subject}: auc is over the whole ranking and has no cutoff, got {text!r}")
+    if name in RATING_METRICS:
+        raise ValueError(f"{subject}: {name} is over all ratings and has no cutoff, got {text!r}")
     raise ValueError(f"{subject}: unknown metric {text!r}; known are {_KNOWN}")

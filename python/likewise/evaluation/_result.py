@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +13,41 @@ import numpy.typing as npt
 from likewise._backend import get_backend
 from likewise.data._frames import make_frame
 
-__all__ = ["EvaluationResult"]
+__all__ = ["EvaluationResult", "Pooled"]
+
+
+class Pooled(NamedTuple):
+    """A metric that is one figure of all ratings: the sum over users of one thing by that of another."""
+
+    sums: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.float64]
+    is_root: bool = False
+    """Whether the square root of that is meant."""
+
+    def figure(self, total: Any, count: Any) -> Any:
+        """The figure of these sums over users, or over each of many resamples of them."""
+        share = total / count
+        return np.sqrt(share) if self.is_root else share
+
+    def per_user(self) -> npt.NDArray[np.float64]:
+        """The figure of each user by itself, NaN where there is nothing to count."""
+        with np.errstate(invalid="ignore"):
+            values: npt.NDArray[np.float64] = self.figure(self.sums, np.where(self.counts > 0, self.counts, np.nan))
+        return values
 
 
 class EvaluationResult(Mapping[str, float]):
     """Metrics of one model on one test set: a mapping of metric names to means over users.
 
+    Of ``"rmse"``, ``"mae"`` and ``"fcp"`` the figure is that of the ratings of all users together.
+
     Attributes
     ----------
     users : ndarray of shape (n_users,)
-        Ids of the users that were ranked for, or row numbers where the data speak those.
+        Ids of the users that were ranked or predicted for, or row numbers where the data speak those.
     per_user : dict of str to ndarray of shape (n_users,), float64
-        Values beside `users`, NaN where a metric is undefined for the user. They count in no mean.
+        Values beside `users`, NaN where a metric is undefined for the user. They count in no mean. Of metrics of
+        ratings, what the ratings of each user would give by themselves.
     n_bootstrap, confidence : int, float
         How intervals are made.
     n_unknown_users, n_unknown_items : int
@@ -41,6 +64,7 @@ class EvaluationResult(Mapping[str, float]):
         seed: int,
         n_unknown_users: int = 0,
         n_unknown_items: int = 0,
+        pooled: Mapping[str, Pooled] | None = None,
     ) -> None:
         self.users = users
         self.per_user = dict(per_user)
@@ -49,10 +73,11 @@ class EvaluationResult(Mapping[str, float]):
         self.n_unknown_users = n_unknown_users
         self.n_unknown_items = n_unknown_items
         self._seed = seed
-        self._means = {name: _mean(_defined(values)) for name, values in self.per_user.items()}
+        self._pooled = dict(pooled or {})
+        self._means = {name: self._figure(name) for name in self.per_user}
 
     def __getitem__(self, metric: str) -> float:
-        """Mean of a metric over the users for whom it is defined."""
+        """Mean of a metric over the users for whom it is defined; of metrics of ratings, that of all ratings."""
         self._check(metric)
         return self._means[metric]
 
@@ -64,11 +89,11 @@ class EvaluationResult(Mapping[str, float]):
 
     @property
     def n_users(self) -> int:
-        """Number of users that were ranked for."""
+        """Number of users that were ranked or predicted for."""
         return len(self.users)
 
     def interval(self, metric: str) -> tuple[float, float]:
-        """Return a bootstrap interval of the mean: the percentiles of its means over resampled users.
+        """Return a bootstrap interval: the percentiles of the figure over resampled users.
 
         Users are what is resampled, so the interval tells what another draw of users could have given, not another
         fit or split. Every call, and every metric, sees the same resamples. Efron (1979), doi:10.1214/aos/1176344552.
@@ -103,13 +128,34 @@ class EvaluationResult(Mapping[str, float]):
             alike.setdefault(np.isnan(values).tobytes(), []).append(metric)
         return {metric: interval for metrics in alike.values() for metric, interval in self._bootstrap(metrics).items()}
 
+    def _figure(self, metric: str) -> float:
+        values = self.per_user[metric]
+        if metric not in self._pooled:
+            return _mean(_defined(values))
+        pooled, is_defined = self._pooled[metric], ~np.isnan(values)
+        if not is_defined.any():
+            return float("nan")
+        return float(pooled.figure(pooled.sums[is_defined].sum(), pooled.counts[is_defined].sum()))
+
     def _bootstrap(self, metrics: list[str]) -> dict[str, tuple[float, float]]:
-        values = np.stack([_defined(self.per_user[metric]) for metric in metrics], axis=1)
-        if len(values) == 0:
+        is_defined = ~np.isnan(self.per_user[metrics[0]])
+        if not is_defined.any():
             return dict.fromkeys(metrics, (float("nan"), float("nan")))
+        # A quotient of sums over a resample is one of means.
+        columns = []
+        for metric in metrics:
+            pooled = self._pooled.get(metric)
+            columns += [self.per_user[metric]] if pooled is None else [pooled.sums, pooled.counts]
+        values = np.stack(columns, axis=1)[is_defined]
         backend = get_backend("cpu")
-        means = backend.empty((self.n_bootstrap, len(metrics)), np.float64)
-        backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), self._seed, means)
+        drawn = backend.empty((self.n_bootstrap, len(columns)), np.float64)
+        backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), self._seed, drawn)
+        means, place = np.empty((self.n_bootstrap, len(metrics))), 0
+        for j, metric in enumerate(metrics):
+            if (pooled := self._pooled.get(metric)) is None:
+                means[:, j], place = drawn[:, place], place + 1
+            else:
+                means[:, j], place = pooled.figure(drawn[:, place], drawn[:, place + 1]), place + 2
         tail = (1 - self.confidence) / 2
         lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
         return dict(zip(metrics, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
@@ -128,8 +174,8 @@ class EvaluationResult(Mapping[str, float]):
         Returns
         -------
         data frame
-            Columns ``metric, mean, low, high, n_users`` (``low`` and ``high`` only where there are intervals), or
-            ``user`` and the metrics.
+            Columns ``metric, mean, low, high, n_users``, or ``user`` and the metrics. ``low`` and ``high`` are there
+            only where there are intervals; of metrics of ratings ``mean`` is the figure of all.
 
         Raises
         ------
@@ -149,7 +195,7 @@ class EvaluationResult(Mapping[str, float]):
         return make_frame(columns, "EvaluationResult.to_frame", library)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the means with their intervals.
+        """Draw the figures with their intervals.
 
         Parameters
         ----------
@@ -217,7 +263,10 @@ class EvaluationResult(Mapping[str, float]):
         return notes
 
     def _interval_phrase(self) -> str:
-        return f"mean, {100 * self.confidence:g}% bootstrap interval over users" if self.n_bootstrap else ""
+        if not self.n_bootstrap:
+            return ""
+        figures = ["mean"] * (len(self._pooled) < len(self)) + ["figure of all ratings"] * bool(self._pooled)
+        return f"{' or '.join(figures)}, {100 * self.confidence:g}% bootstrap interval over users"
 
     def _check(self, metric: str) -> None:
         if metric not in self._means:

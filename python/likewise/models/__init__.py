@@ -2,11 +2,13 @@
 
 from .als import ImplicitALS
 from .base import Recommender, load
+from .baseline import BaselinePredictor
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
 from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
+from .slope_one import SlopeOne
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "EDLAE",
     "SLIM",
     "WARP",
+    "BaselinePredictor",
     "ImplicitALS",
     "ItemKNN",
     "LogisticMF",
@@ -22,6 +25,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SlopeOne",
     "UserKNN",
     "load",
 ]

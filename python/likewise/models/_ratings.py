@@ -141,12 +141,12 @@ class RatingRecommender(Recommender):
 
     def _set_biases(self, user_biases: npt.NDArray[Any], item_biases: npt.NDArray[Any]) -> None:
         """Take biases as float32; ``ValueError`` where they cannot be held, or learning went astray."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             self.user_biases_ = np.asarray(user_biases, dtype=np.float32)
             self.item_biases_ = np.asarray(item_biases, dtype=np.float32)
         if not (np.isfinite(self.user_biases_).all() and np.isfinite(self.item_biases_).all()):
-            way_out = "lower learning_rate, or scale" if hasattr(self, "learning_rate") else "scale"
-            raise ValueError(f"{type(self).__name__}: the biases have left float32; {way_out} the values of X")
+            steps = ", or lower learning_rate" if hasattr(self, "learning_rate") else ""
+            raise ValueError(f"{type(self).__name__}: the biases have left float32; scale the values of X{steps}")
 
     def _baselines_of(self, histories: CSR | None, users: Int64Array, items: Int64Array) -> Float64Array:
         """Mean and biases of pairs; an unknown side adds none."""
