@@ -51,19 +51,21 @@ _MODELS = {
     "p3alpha": "P3Alpha",
     "popularity": "Popularity",
     "rp3beta": "RP3Beta",
+    "sgd-mf": "SGDMatrixFactorization",
     "slim": "SLIM",
     "slope-one": "SlopeOne",
+    "svdpp": "SVDpp",
     "user-knn": "UserKNN",
 }
 _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als)"),
+    ("factors", {"type": int}, "length of the vectors (als, sgd-mf, svdpp)"),
     (
         "regularization",
         {"type": float},
-        "penalty of long vectors (als), of squared weights (ease, edlae), of biases by sgd (baseline)",
+        "penalty of long vectors (als, sgd-mf, svdpp), of squared weights (ease, edlae), of biases by sgd (baseline)",
     ),
     (
         "alpha",
@@ -80,10 +82,11 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, baseline), most sweeps over an item's weights (slim)",
+        "sweeps over users and items (als, baseline) or over an item's weights (slim), epochs (sgd-mf, svdpp)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
-    ("learning_rate", {"type": float}, "step of method sgd (baseline)"),
+    ("learning_rate", {"type": float}, "length of the steps (sgd-mf, svdpp, and baseline with method sgd)"),
+    ("biases", {"action": argparse.BooleanOptionalAction}, "whether users and items have biases (sgd-mf)"),
     ("user_regularization", {"type": float}, "added to a user's number of ratings, with method als (baseline)"),
     ("item_regularization", {"type": float}, "added to an item's number of ratings, with method als (baseline)"),
     (
@@ -108,10 +111,10 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "early_stopping",
         {"action": "store_true"},
-        "hide a fifth of each user's items, stop when they rank no better (als)",
+        "hide a fifth of each user's items, stop when they are ranked or predicted no better (als, sgd-mf, svdpp)",
     ),
-    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als)"),
-    ("random_state", {"type": int}, "seed of the starting values (als; default 0)"),
+    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als, sgd-mf, svdpp)"),
+    ("random_state", {"type": int}, "seed of the starting values (als, sgd-mf, svdpp; default 0)"),
     ("k", {"type": int}, "neighbours of a row (knn, walks), weights of an item (slim, ease, edlae; default: all)"),
     ("metric", {}, "how items or users are compared: cosine, jaccard, ... (knn)"),
     ("shrinkage", {"type": float}, "added to the denominator of a similarity (knn)"),

@@ -44,6 +44,9 @@ CHECKED = [
     lw.EASE(k=3, solver="sparse"),
     lw.BaselinePredictor(),
     lw.BaselinePredictor("sgd", n_jobs=2),
+    lw.SGDMatrixFactorization(factors=4, iterations=5),
+    lw.SGDMatrixFactorization(factors=20, iterations=5, biases=False, n_jobs=2),
+    lw.SVDpp(factors=4, iterations=5, n_jobs=2),
     lw.SlopeOne(),
     lw.SlopeOne(weighted=True, n_jobs=2),
 ]

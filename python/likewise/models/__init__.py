@@ -6,6 +6,7 @@ from .baseline import BaselinePredictor
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .popularity import Popularity
+from .rating_sgd import SGDMatrixFactorization, SVDpp
 from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
 from .slope_one import SlopeOne
@@ -25,6 +26,8 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "Recommender",
+    "SGDMatrixFactorization",
+    "SVDpp",
     "SlopeOne",
     "UserKNN",
     "load",
