@@ -19,7 +19,7 @@ namespace {
 constexpr Offset kBlockBytes = 512 * 1024;  // of item vectors that are worked on: part of a second-level cache
 constexpr Offset kMostBlocks = 128;
 constexpr Offset kParallelBlocks = 16;  // even where fewer would fit in the cache
-constexpr Offset kLeastRow = 16384;     // ratings of a row of the grid: below, starting threads costs more
+constexpr Offset kLeastRow = 4096;  // ratings of a row of the grid: below, a cell has less to do than its bookkeeping
 constexpr Offset kGrain = 64;
 
 std::size_t size(Offset n) { return static_cast<std::size_t>(n); }
@@ -149,7 +149,7 @@ double rating_epoch(const Context& ctx, std::span<const Id> user_ids, std::span<
   std::vector<double> squares(size(n_blocks * n_blocks), 0.0);
   std::vector<Id> turns(size(n_blocks));
   shuffled_numbers(philox_key(seed), epoch, turns);
-  for_each_cell(ctx, n_blocks, turns, [&](Offset p, Offset q, int) {
+  for_each_cell(ctx, turns, [&](Offset p, Offset q, int) {
     const FlushDenormals flush;
     const auto cell = size(p * n_blocks + q);
     const Offset first = starts[cell];

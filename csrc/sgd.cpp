@@ -564,15 +564,14 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
   check_rule(kName, rule);
   if (by_user.nnz() == 0) return {0, 0};
   const Grid grid(ctx, by_user, items.n_cols, rule, philox_key(seed), epoch);
-  const Offset n_blocks = grid.n_blocks();
   struct Worker {
     std::vector<Trainer<false>> trainer;
     std::vector<Id> pairs, next_pairs;
   };
   std::vector<Worker> workers(static_cast<std::size_t>(ctx.n_threads));
-  std::vector<Offset> turns(size(n_blocks));
-  std::iota(turns.begin(), turns.end(), Offset{0});
-  for_each_cell(ctx, n_blocks, turns, [&](Offset p, Offset q, int worker) {
+  std::vector<Id> turns(size(grid.n_blocks()));
+  std::iota(turns.begin(), turns.end(), Id{0});
+  for_each_cell(ctx, turns, [&](Offset p, Offset q, int worker) {
     const FlushDenormals flush;
     Worker& own = workers[static_cast<std::size_t>(worker)];
     if (own.trainer.empty()) {
