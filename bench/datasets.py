@@ -37,6 +37,7 @@ class Synthetic:
 
 SYNTHETIC = {
     "synth-20M": Synthetic(138_493, 26_744, 20_000_000),
+    "synth-6M": Synthetic(41_548, 26_744, 6_000_000),
     "synth-1M": Synthetic(30_000, 6_000, 1_000_000),
     "synth-20k": Synthetic(1_000, 500, 20_000),
 }

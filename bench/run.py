@@ -250,6 +250,41 @@ def _ease(args: argparse.Namespace) -> int:
     )
 
 
+def _ranking_sgd(args: argparse.Namespace) -> int:
+    from bench import bench_ranking_sgd
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_ranking_sgd.run_ranking_sgd(
+                dataset,
+                factors,
+                loss,
+                args.contestants or list(bench_ranking_sgd.CONTESTANTS),
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for loss in args.loss
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
+def _svd(args: argparse.Namespace) -> int:
+    from bench import bench_svd
+
+    run, contestants = harness.now(), args.contestants or list(bench_svd.CONTESTANTS)
+    return _grid(
+        args,
+        lambda dataset, factors: bench_svd.run_svd(
+            dataset, factors, contestants, threads=args.threads, repeats=args.repeats, run=run
+        ),
+    )
+
+
 def _ratings(args: argparse.Namespace) -> int:
     from bench import bench_ratings
 
@@ -268,6 +303,27 @@ def _ratings(args: argparse.Namespace) -> int:
             for model in args.model or list(bench_ratings.OURS)
         ]
         return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
+def _explicit_als(args: argparse.Namespace) -> int:
+    from bench import bench_explicit_als
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        rows = bench_explicit_als.run_explicit_als(
+            dataset,
+            factors,
+            args.contestants or list(bench_explicit_als.CONTESTANTS),
+            regularization=args.regularization,
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        )
+        print(f"{dataset}, k = {factors}: {bench_explicit_als.ratio(rows)}")
+        return rows
 
     return _grid(args, measure)
 
@@ -293,6 +349,22 @@ def _rating_sgd(args: argparse.Namespace) -> int:
         return [row for part in parts for row in part]
 
     return _grid(args, measure)
+
+
+def _nmf(args: argparse.Namespace) -> int:
+    from bench import bench_nmf
+
+    run = harness.now()
+    return _grid(
+        args,
+        lambda dataset, _: bench_nmf.run_nmf(
+            dataset,
+            args.contestants or list(bench_nmf.CONTESTANTS),
+            threads=args.threads,
+            repeats=args.repeats,
+            run=run,
+        ),
+    )
 
 
 def _slim(args: argparse.Namespace) -> int:
@@ -467,6 +539,14 @@ def _parser() -> argparse.ArgumentParser:
     ease.add_argument("--threads", type=int, default=2)
     ease.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
+    ranking_sgd = command("ranking-sgd", _ranking_sgd, "epochs of BPR and WARP, beside other libraries")
+    measured(ranking_sgd, 5)
+    ranking_sgd.add_argument("--dataset", nargs="+", default=["gowalla", "synth-20M"], choices=datasets.names())
+    ranking_sgd.add_argument("--factors", nargs="+", type=int, default=[64, 128])
+    ranking_sgd.add_argument("--loss", nargs="+", default=["bpr", "warp"], choices=["bpr", "warp"])
+    ranking_sgd.add_argument("--threads", type=int, default=2)
+    ranking_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
     slim = command("slim", _slim, "fits of SLIM with their objective, beside irspack")
     measured(slim, 5)
     slim.add_argument("--dataset", nargs="+", default=["gowalla"], choices=datasets.names())
@@ -475,6 +555,21 @@ def _parser() -> argparse.ArgumentParser:
     slim.add_argument("--threads", type=int, default=2)
     slim.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     slim.set_defaults(factors=[0])
+
+    explicit_als = command("explicit-als", _explicit_als, "iterations of explicit ALS, beside cmfrec")
+    measured(explicit_als, 5)
+    explicit_als.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-6M"], choices=datasets.names())
+    explicit_als.add_argument("--factors", nargs="+", type=int, default=[64])
+    explicit_als.add_argument("--regularization", type=float, default=0.05)
+    explicit_als.add_argument("--threads", type=int, default=2)
+    explicit_als.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    nmf = command("nmf", _nmf, "fits of NMF, beside Surprise")
+    measured(nmf, 5)
+    nmf.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    nmf.add_argument("--threads", type=int, default=1)
+    nmf.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+    nmf.set_defaults(factors=[0])
 
     ratings = command("ratings", _ratings, "fits and predictions of models of ratings, beside Surprise")
     measured(ratings, 5)
@@ -491,6 +586,10 @@ def _parser() -> argparse.ArgumentParser:
     rating_sgd.add_argument("--model", nargs="+", help="SGDMatrixFactorization, SVDpp (default: both)")
     rating_sgd.add_argument("--threads", type=int, default=2)
     rating_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    svd = command("svd", _svd, "truncated singular value decompositions, beside scikit-learn and scipy")
+    on_data(svd, (64,))
+    svd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     topk_sparse = command("topk-sparse", _topk_sparse, "top-k of item-item models, beside the peers")
     measured(topk_sparse, 5)

@@ -12,12 +12,16 @@ import pytest
 from bench import (
     bench_als,
     bench_approximate,
+    bench_explicit_als,
     bench_linear,
     bench_metrics,
+    bench_nmf,
+    bench_ranking_sgd,
     bench_rating_sgd,
     bench_ratings,
     bench_similarity,
     bench_slim,
+    bench_svd,
     bench_topk,
     bench_topk_sparse,
     datasets,
@@ -111,10 +115,46 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
     _run(benchmark, bench_approximate.approximate_case(problem, index, 64, 100, best, {}))
 
 
+@pytest.mark.parametrize(
+    ("contestant", "loss"),
+    [(name, loss) for name, cls in bench_ranking_sgd.CONTESTANTS.items() for loss in cls.losses],
+)
+def test_ranking_sgd(benchmark: Any, contestant: str, loss: str) -> None:
+    problem = bench_ranking_sgd.Problem(DATASET, loss, FACTORS, THREADS)
+    try:
+        case = bench_ranking_sgd.epoch_case(contestant, problem)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
 @pytest.mark.parametrize("contestant", bench_slim.CONTESTANTS)
 def test_slim(benchmark: Any, contestant: str) -> None:
     try:
         case = bench_slim.slim_case(contestant, bench_slim.Problem(DATASET, 0.005, 0.01), THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("contestant", bench_explicit_als.CONTESTANTS.values(), ids=bench_explicit_als.CONTESTANTS)
+def test_explicit_als(benchmark: Any, contestant: type[bench_explicit_als.Contestant]) -> None:
+    try:
+        model = contestant(bench_explicit_als.Problem(DATASET, 16, 0.5, THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, bench_explicit_als.explicit_als_case(model))
+
+
+@pytest.mark.parametrize("contestant", bench_svd.CONTESTANTS)
+def test_svd(benchmark: Any, contestant: str) -> None:
+    _run(benchmark, bench_svd.svd_case(contestant, bench_svd.Problem(DATASET, 8), THREADS))
+
+
+@pytest.mark.parametrize("contestant", bench_nmf.CONTESTANTS)
+def test_nmf(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_nmf.nmf_case(contestant, bench_explicit_als.Problem(DATASET, bench_nmf.FACTORS, threads=THREADS))
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)

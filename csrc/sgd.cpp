@@ -394,7 +394,8 @@ bool draws_ahead(const RankingRule& rule) {
 /// The grid of an epoch: its blocks of users and items, and what stands in each cell.
 class Grid {
  public:
-  Grid(const Context& ctx, CsrView<const float> by_user, Offset d, const RankingRule& rule, PhiloxKey key, Word epoch)
+  Grid(const Context& ctx, CsrView<const float> by_user, Offset d, const RankingRule& rule,
+       std::span<const float> counts, PhiloxKey key, Word epoch)
       : by_user_(by_user),
         with_values_(rule.loss == RankingLoss::kLogistic),
         n_blocks_(n_blocks_for(by_user, d, rule)),
@@ -410,7 +411,7 @@ class Grid {
     parallel_for(ctx, n_blocks_, 1, [&](Offset begin, Offset end, int) {
       for (Offset p = begin; p < end; ++p) sort_entries(p);
     });
-    set_samplers(ctx, rule);
+    set_samplers(ctx, rule, counts);
   }
 
   [[nodiscard]] Offset n_blocks() const { return n_blocks_; }
@@ -484,7 +485,7 @@ class Grid {
     }
   }
 
-  void set_samplers(const Context& ctx, const RankingRule& rule) {
+  void set_samplers(const Context& ctx, const RankingRule& rule, std::span<const float> counts) {
     if (rule.sampling == NegativeSampling::kUniform) {
       for (Block& block : blocks_) block.sampler.set_uniform(static_cast<Offset>(block.members.size()));
       return;
@@ -492,13 +493,8 @@ class Grid {
     parallel_for(ctx, n_blocks_, 1, [&](Offset begin, Offset end, int) {
       std::vector<double> weights;
       for (Offset q = begin; q < end; ++q) {
-        weights.assign(blocks_[size(q)].members.size(), 0.0);
-        for (Offset p = 0; p < n_blocks_; ++p) {
-          const Word* cell = entries(p, q);
-          const Offset n =
-              entry_starts_[size(p * (n_blocks_ + 1) + q + 1)] - entry_starts_[size(p * (n_blocks_ + 1) + q)];
-          for (Offset e = 0; e < n; ++e) weights[cell[e] & kPlaceMask] += 1;
-        }
+        weights.clear();
+        for (const Id item : blocks_[size(q)].members) weights.push_back(counts[size(item)]);
         blocks_[size(q)].sampler.set_weights(weights);
       }
     });
@@ -551,19 +547,20 @@ void run_cell(const Grid& grid, Offset p, Offset q, const RankingRule& rule, Mat
 }  // namespace
 
 RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, const RankingRule& rule,
-                            std::uint64_t seed, std::uint32_t epoch, MatrixView<float> users, MatrixView<float> items,
-                            std::span<float> biases) {
+                            std::uint64_t seed, std::uint32_t epoch, std::span<const float> counts,
+                            MatrixView<float> users, MatrixView<float> items, std::span<float> biases) {
   constexpr const char* kName = "ranking_epoch";
   check_equal(kName, "by_user", by_user.n_rows, "rows", "users", users.n_rows, "rows");
   check_equal(kName, "by_user", by_user.n_cols, "columns", "items", items.n_rows, "rows");
   check_equal(kName, "users", users.n_cols, "columns", "items", items.n_cols, "columns");
+  check_equal(kName, "items", items.n_rows, "rows", "counts", static_cast<Offset>(counts.size()), "entries");
   check_that(items.n_cols % simd::kPad == 0, kName, "vectors must be padded to a multiple of 16");
   if (!biases.empty()) {
     check_equal(kName, "items", items.n_rows, "rows", "biases", static_cast<Offset>(biases.size()), "entries");
   }
   check_rule(kName, rule);
   if (by_user.nnz() == 0) return {0, 0};
-  const Grid grid(ctx, by_user, items.n_cols, rule, philox_key(seed), epoch);
+  const Grid grid(ctx, by_user, items.n_cols, rule, counts, philox_key(seed), epoch);
   struct Worker {
     std::vector<Trainer<false>> trainer;
     std::vector<Id> pairs, next_pairs;
@@ -581,13 +578,13 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
     }
     run_cell(grid, p, q, rule, users, own.trainer[0], own.pairs, own.next_pairs);
   });
-  RankingCounts counts{0, 0};
+  RankingCounts total{0, 0};
   for (const Worker& worker : workers) {
     if (worker.trainer.empty()) continue;
-    counts.first += worker.trainer[0].counts().first;
-    counts.second += worker.trainer[0].counts().second;
+    total.first += worker.trainer[0].counts().first;
+    total.second += worker.trainer[0].counts().second;
   }
-  return counts;
+  return total;
 }
 
 void ranking_fold_in(const Context& ctx, CsrView<const float> by_user, const RankingRule& rule, std::uint64_t seed,

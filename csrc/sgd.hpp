@@ -55,14 +55,13 @@ using RankingCounts = std::pair<Offset, Offset>;
 /// O(nnz d) flops, times the candidates that are scored.
 /// Throws std::invalid_argument when shapes disagree or a rule is out of range.
 RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, const RankingRule& rule,
-                            std::uint64_t seed, std::uint32_t epoch, MatrixView<float> users, MatrixView<float> items,
-                            std::span<float> biases);
+                            std::uint64_t seed, std::uint32_t epoch, std::span<const float> counts,
+                            MatrixView<float> users, MatrixView<float> items, std::span<float> biases);
 
 /// Vectors of users from their rows alone, items held: `iterations` such epochs for each from zero. Row and draws
 /// decide: equal rows get equal vectors, whatever stands beside them.
 ///
-/// by_user (n, m);  counts (m): of how many users each item is, for kPopularity;  users (n, d) out, zero for a row
-/// without positives;  the rest as in `ranking_epoch`.
+/// by_user (n, m);  users (n, d) out, zero for a row without positives;  the rest as in `ranking_epoch`.
 void ranking_fold_in(const Context& ctx, CsrView<const float> by_user, const RankingRule& rule, std::uint64_t seed,
                      std::uint32_t iterations, std::span<const float> counts, MatrixView<const float> items,
                      std::span<const float> biases, MatrixView<float> users);

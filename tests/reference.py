@@ -473,3 +473,89 @@ def rating_steps(
             b[u] += learning_rate * (e - regularization * b[u])
             c[i] += learning_rate * (e - regularization * c[i])
     return [x, y, b, c, z], squares
+
+
+class ExplicitAlsObjective(NamedTuple):
+    """Penalties and bounds of the loss of ratings, as csrc/als.hpp names them."""
+
+    mean: float = 3.0
+    regularization: float = 0.1
+    regularization_exponent: float = 1.0
+    l1: float = 0.0
+    biases: bool = True
+    non_negative: bool = False
+
+
+def explicit_als_systems(
+    ratings: CSR,
+    weights: npt.NDArray[np.floating],
+    y: npt.NDArray[np.floating],
+    y_biases: npt.NDArray[np.floating],
+    objective: ExplicitAlsObjective,
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]]:
+    """Each row's matrix and right-hand side, the bias before the factors, and its share of the l1 penalty."""
+    for row in range(ratings.n_rows):
+        ids, values = ratings.row(row)
+        w = weights[ratings.indptr[row] : ratings.indptr[row + 1]].astype(np.float64)
+        scale = w.sum() ** objective.regularization_exponent if ids.size else 1.0
+        design, target = np.c_[np.ones(ids.size), y[ids]].astype(np.float64), values.astype(np.float64)
+        if objective.biases:
+            target = target - objective.mean - y_biases[ids]
+        else:
+            design[:, 0] = 0
+        matrix = design.T * w @ design + objective.regularization * scale * np.eye(design.shape[1])
+        yield matrix, design.T @ (w * target), objective.l1 * scale
+
+
+def explicit_als_half_sweep(
+    ratings: CSR,
+    weights: npt.NDArray[np.floating],
+    y: npt.NDArray[np.floating],
+    y_biases: npt.NDArray[np.floating],
+    objective: ExplicitAlsObjective,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The rows and biases that minimize the loss without l1 and bounds."""
+    out = np.zeros((ratings.n_rows, y.shape[1] + 1))
+    systems = explicit_als_systems(ratings, weights, y, y_biases, objective)
+    for row, (matrix, target, _) in enumerate(systems):
+        if ratings.row(row)[0].size:
+            matrix[0, 0] = matrix[0, 0] if objective.biases else 1
+            out[row] = np.linalg.solve(matrix, target)
+    return out[:, 1:], out[:, 0]
+
+
+def explicit_als_loss(
+    ratings: CSR,
+    weights: npt.NDArray[np.floating],
+    x: npt.NDArray[np.floating],
+    y: npt.NDArray[np.floating],
+    x_biases: npt.NDArray[np.floating],
+    y_biases: npt.NDArray[np.floating],
+    objective: ExplicitAlsObjective,
+) -> tuple[float, float]:
+    """sum w (r - mean - b_u - b_i - x y)^2, and with it the penalties of rows and columns that have entries."""
+    x, y, weights = x.astype(np.float64), y.astype(np.float64), weights.astype(np.float64)
+    rows, columns = ratings.row_numbers(), ratings.indices
+    scores = np.einsum("nd,nd->n", x[rows], y[columns])
+    if objective.biases:
+        scores += objective.mean + x_biases[rows].astype(np.float64) + y_biases[columns]
+    errors = float((weights * (ratings.values - scores) ** 2).sum())
+    penalties = 0.0
+    for ids, factors, biases in ((rows, x, x_biases), (columns, y, y_biases)):
+        totals = np.bincount(ids, weights, minlength=len(factors))
+        scale = np.where(totals > 0, totals**objective.regularization_exponent, 0)
+        squares = (factors**2).sum(axis=1) + objective.biases * biases.astype(np.float64) ** 2
+        penalties += float(scale @ (objective.regularization * squares + objective.l1 * np.abs(factors).sum(axis=1)))
+    return errors, errors + penalties
+
+
+def nmf_half_epoch(
+    ratings: CSR, y: npt.NDArray[np.floating], regularization: float, x: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
+    """x (R y) / ((stored x y') y + n regularization x), row by row, and 0 where the denominator is."""
+    x, y, out = x.astype(np.float64), y.astype(np.float64), np.zeros(x.shape)
+    for row in range(ratings.n_rows):
+        ids, values = ratings.row(row)
+        denominator = (y[ids] @ x[row]) @ y[ids] + ids.size * regularization * x[row]
+        np.divide(x[row] * (values @ y[ids]), denominator, out=out[row], where=denominator > 0)
+    return out

@@ -19,7 +19,7 @@ void bind_sgd(py::module_& m) {
            py::arg("sampling"), py::arg("n_candidates"), py::arg("learning_rate"), py::arg("regularization"),
            py::arg("n_positives"), py::arg("order"));
   m.def("ranking_epoch", &cpu::ranking_epoch, arg("ctx"), arg("by_user"), arg("rule"), arg("seed"), arg("epoch"),
-        arg("users"), arg("items"), arg("biases"), Release());
+        arg("counts"), arg("users"), arg("items"), arg("biases"), Release());
   m.def("ranking_fold_in", &cpu::ranking_fold_in, arg("ctx"), arg("by_user"), arg("rule"), arg("seed"),
         arg("iterations"), arg("counts"), arg("items"), arg("biases"), arg("users"), Release());
 }

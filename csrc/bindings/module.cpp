@@ -14,10 +14,12 @@ void bind_knn_ratings(py::module_& m);
 void bind_linear(py::module_& m);
 void bind_metrics(py::module_& m);
 void bind_rating_sgd(py::module_& m);
+void bind_nmf(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_sgd(py::module_& m);
 void bind_slim(py::module_& m);
 void bind_slope_one(py::module_& m);
+void bind_spmm(py::module_& m);
 void bind_topk(py::module_& m);
 void bind_topk_sparse(py::module_& m);
 
@@ -58,10 +60,12 @@ PYBIND11_MODULE(_core, m) {
   bind_linear(m);
   bind_metrics(m);
   bind_rating_sgd(m);
+  bind_nmf(m);
   bind_similarity(m);
   bind_sgd(m);
   bind_slim(m);
   bind_slope_one(m);
+  bind_spmm(m);
   bind_topk(m);
   bind_topk_sparse(m);
 }

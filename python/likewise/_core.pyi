@@ -48,6 +48,18 @@ class AlsSolver:
     cholesky: AlsSolver
     cg: AlsSolver
     block: AlsSolver
+    descent: AlsSolver
+
+class ExplicitAlsObjective:
+    def __init__(
+        self,
+        mean: float,
+        regularization: float,
+        regularization_exponent: float,
+        l1: float,
+        biases: bool,
+        non_negative: bool,
+    ) -> None: ...
 
 def available_simd() -> list[str]: ...
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> list[int]: ...
@@ -98,6 +110,31 @@ def als_loss(
     gramian_y: Float64,
     objective: AlsObjective,
 ) -> float: ...
+def explicit_als_half_sweep(
+    ctx: Context,
+    ratings: CSR,
+    weights: Float32,
+    y: Float32,
+    y_bf16: UInt16,
+    y_biases: Float32,
+    objective: ExplicitAlsObjective,
+    solver: AlsSolver,
+    steps: int,
+    tolerance: float,
+    x: Float32,
+    x_biases: Float32,
+) -> None: ...
+def explicit_als_loss(
+    ctx: Context,
+    ratings: CSR,
+    weights: Float32,
+    x: Float32,
+    y: Float32,
+    x_biases: Float32,
+    y_biases: Float32,
+    objective: ExplicitAlsObjective,
+) -> tuple[float, float]: ...
+def nmf_half_epoch(ctx: Context, ratings: CSR, y: Float32, regularization: float, x: Float32, out: Float32) -> None: ...
 
 class RankingLoss:
     bpr: RankingLoss
@@ -126,6 +163,7 @@ def ranking_epoch(
     rule: RankingRule,
     seed: int,
     epoch: int,
+    counts: Float32,
     users: Float32,
     items: Float32,
     biases: Float32,
@@ -300,13 +338,18 @@ def nearest_by_ratings(
 def slope_one(
     ctx: Context,
     by_user: CSR,
-    by_item: CSR,
+    items: Int32,
+    raters: CSR,
     histories: CSR,
     asked: CSR,
     weighted: bool,
     estimates: Float32,
     n_used: Int32,
 ) -> None: ...
+def slope_one_of_rows(
+    ctx: Context, by_user: CSR, by_item: CSR, histories: CSR, weighted: bool, estimates: Float32
+) -> None: ...
+def spmm(ctx: Context, x: CSR, y: Float32, out: Float32) -> None: ...
 
 class Metric:
     precision: Metric

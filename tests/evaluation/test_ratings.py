@@ -150,6 +150,17 @@ def test_ties_are_not_in_order():
     assert lw.evaluate(lw.BaselinePredictor().fit(train), train, test, "fcp")["fcp"] == 0
 
 
+def test_nothing_to_measure_is_an_error():
+    train = lw.Interactions.from_arrays(list("aab"), list("xyx"), [3.0, 2.0, 3.0])
+    model = lw.BaselinePredictor().fit(train)
+    level = lw.Interactions.from_arrays(list("bb"), list("xy"), [5.0, 5.0])
+    with pytest.raises(ValueError, match=r"^evaluate: no user has ratings in test that differ$"):
+        lw.evaluate(model, train, level, "fcp")
+    unknown = lw.Interactions.from_arrays(["z"], ["x"], [5.0])
+    with pytest.raises(ValueError, match=r"^evaluate: no user has ratings in test that train and the model know of$"):
+        lw.evaluate(model, train, unknown, METRICS)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_model_that_predicts_no_ratings_is_refused(split, metric):
     train, test = (part.binarize() for part in split)

@@ -41,9 +41,13 @@ class Model:
 
     def epoch(self, x, epoch=1, seed=5, **rule):
         return self.backend.kernels.ranking_epoch(
-            self.backend.context, self.backend.csr(x), rule_of(self.backend, **rule), seed, epoch, self.users,
-            self.items, self.biases,
+            self.backend.context, self.backend.csr(x), rule_of(self.backend, **rule), seed, epoch, self.counts(x),
+            self.users, self.items, self.biases,
         )  # fmt: skip
+
+    def counts(self, x):
+        counts = np.bincount(x.indices, minlength=len(self.items))
+        return self.backend.asarray(counts[: len(self.items)])
 
     def arrays(self):
         return [self.backend.to_numpy(array).copy() for array in (self.users, self.items, self.biases)]

@@ -33,6 +33,7 @@ def slope_one(backend, ratings, histories, asked, weighted=False):
     backend.kernels.slope_one(
         backend.context,
         backend.csr(by_user),
+        backend.asarray(np.arange(by_user.n_cols), np.int32),
         backend.csr(by_user.transpose()),
         backend.csr(csr(histories)),
         backend.csr(wanted),
@@ -75,6 +76,55 @@ def test_slope_one_of_edges(backend, ratings, histories, weighted):
     expected_values, expected_counts = expected(ratings, histories, asked, weighted)
     assert_array_equal(counts, expected_counts)
     assert_allclose(values, expected_values, rtol=1e-6)
+
+
+def of_rows(backend, ratings, histories, weighted=False):
+    by_user, given = csr(ratings), csr(histories)
+    estimates = backend.asarray(np.full(given.shape, 99.0))
+    backend.kernels.slope_one_of_rows(
+        backend.context,
+        backend.csr(by_user),
+        backend.csr(by_user.transpose()),
+        backend.csr(given),
+        weighted,
+        estimates,
+    )
+    return backend.to_numpy(estimates)
+
+
+@pytest.mark.parametrize(("ratings", "histories"), EDGES.values(), ids=EDGES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_slope_one_of_rows_has_the_bits_of_slope_one_at_edges(backend, ratings, histories, weighted):
+    values, _ = slope_one(backend, ratings, histories, np.ones(histories.shape, bool), weighted)
+    assert_array_equal(of_rows(backend, ratings, histories, weighted), values.reshape(histories.shape[::-1]).T)
+
+
+@given(seed=st.integers(0, 2**32 - 1), density=st.floats(0, 1), weighted=st.booleans())
+def test_slope_one_of_rows_has_the_bits_of_slope_one(backend, seed, density, weighted):
+    rng = np.random.default_rng(seed)
+    ratings = np.where(rng.random((10, 8)) < density, rng.normal(size=(10, 8)), NONE)
+    histories = np.where(rng.random((5, 8)) < density, rng.normal(size=(5, 8)), NONE)
+    values, _ = slope_one(backend, ratings, histories, np.ones((5, 8), bool), weighted)
+    for other in (backend, Backend(1), Backend(3)):
+        assert_array_equal(of_rows(other, ratings, histories, weighted), values.reshape(8, 5).T)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"by_item": (5, 3)}, "by_item has 5 rows but by_user has 4 columns"),
+        ({"by_item": (4, 2)}, "by_item has 2 columns but by_user has 3 rows"),
+        ({"histories": (2, 5)}, "histories has 5 columns but by_user has 4 columns"),
+        ({"estimates": (3, 4)}, "estimates has 3 rows but histories has 2 rows"),
+        ({"estimates": (2, 3)}, "estimates has 3 columns but by_user has 4 columns"),
+    ],
+    ids=str,
+)
+def test_slope_one_of_rows_refuses_shapes_that_disagree(backend, sizes, message):
+    shapes = {"by_user": (3, 4), "by_item": (4, 3), "histories": (2, 4)} | sizes
+    given = [backend.csr(csr(np.ones(shapes[name]))) for name in ("by_user", "by_item", "histories")]
+    with pytest.raises(ValueError, match=f"slope_one_of_rows: {message}"):
+        backend.kernels.slope_one_of_rows(backend.context, *given, False, backend.empty(sizes.get("estimates", (2, 4))))
 
 
 def test_slope_one_of_the_example_of_the_paper(backend):
@@ -120,10 +170,12 @@ def test_slope_one_is_the_same_bits_at_any_number_of_threads_and_alone(rng, simd
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"by_item": (4, 4)}, "by_user has 3 rows but by_item has 4 columns"),
-        ({"by_item": (5, 3)}, "by_user has 4 columns but by_item has 5 rows"),
+        ({"raters": (4, 4)}, "raters has 4 columns but by_user has 3 rows"),
+        ({"raters": (5, 3)}, "raters has 5 rows but items has 4 entries"),
         ({"histories": (2, 5)}, "histories has 5 columns but by_user has 4 columns"),
-        ({"asked": (5, 2)}, "asked has 5 rows but by_item has 4 rows"),
+        ({"asked": (5, 2)}, "asked has 5 rows but raters has 4 rows"),
+        ({"items": [0, 1, 2, 4]}, "an item is outside by_user"),
+        ({"items": [0, 1, 2, -1]}, "an item is outside by_user"),
         ({"asked": (4, 3)}, "asked has 3 columns but histories has 2 rows"),
         ({"estimates": 7}, "estimates has 7 entries but asked has 8 entries"),
         ({"n_used": 9}, "n_used has 9 entries but asked has 8 entries"),
@@ -131,8 +183,30 @@ def test_slope_one_is_the_same_bits_at_any_number_of_threads_and_alone(rng, simd
     ids=str,
 )
 def test_slope_one_refuses_shapes_that_disagree(backend, sizes, message):
-    shapes = {"by_user": (3, 4), "by_item": (4, 3), "histories": (2, 4), "asked": (4, 2)} | sizes
-    given = [backend.csr(csr(np.ones(shapes[name]))) for name in ("by_user", "by_item", "histories", "asked")]
+    shapes = {"by_user": (3, 4), "raters": (4, 3), "histories": (2, 4), "asked": (4, 2)} | sizes
+    by_user, *given = (backend.csr(csr(np.ones(shapes[name]))) for name in ("by_user", "raters", "histories", "asked"))
+    items = backend.asarray(sizes.get("items", range(4)), np.int32)
     outs = backend.empty((sizes.get("estimates", 8),)), backend.empty((sizes.get("n_used", 8),), np.int32)
     with pytest.raises(ValueError, match=f"slope_one: {message}"):
-        backend.kernels.slope_one(backend.context, *given, False, *outs)
+        backend.kernels.slope_one(backend.context, by_user, items, *given, False, *outs)
+
+
+def test_slope_one_of_some_items_is_that_of_all(backend, rng):
+    ratings = np.where(rng.random((30, 12)) < 0.4, rng.integers(1, 11, (30, 12)), NONE)
+    asked = np.ones((30, 12), bool)
+    values, counts = (array.reshape(12, 30) for array in slope_one(backend, ratings, ratings, asked))
+    items, by_user = np.array([7, 2, 7], np.int32), csr(ratings)
+    estimates, n_used = backend.empty((90,)), backend.empty((90,), np.int32)
+    backend.kernels.slope_one(
+        backend.context,
+        backend.csr(by_user),
+        backend.asarray(items, np.int32),
+        backend.csr(by_user.transpose().take_rows(items)),
+        backend.csr(by_user),
+        backend.csr(csr(np.ones((3, 30)))),
+        False,
+        estimates,
+        n_used,
+    )
+    assert_array_equal(backend.to_numpy(n_used).reshape(3, 30), counts[items])
+    assert_array_equal(backend.to_numpy(estimates).reshape(3, 30), values[items])

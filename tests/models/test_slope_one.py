@@ -64,6 +64,29 @@ def test_ranking_is_by_the_estimates(ratings, matrix, weighted, block, monkeypat
     assert unrated.scores[0] == pytest.approx(expected[0, 9], rel=1e-6)
 
 
+@pytest.mark.parametrize("most", [0, 1, 100, 1000])
+def test_predictions_do_not_depend_on_how_items_are_grouped(matrix, most, monkeypatch):
+    model = lw.SlopeOne().fit(matrix)
+    users, items = np.divmod(np.arange(1200), 30)
+    whole = model.predict(users, items)
+    every, one = model.recommend(k=30), model.recommend(3, k=30)
+    monkeypatch.setattr(slope_one, "_BLOCK_DIFFERENCES", most)
+    assert_array_equal(model.predict(users, items), whole)
+    assert_array_equal(model.recommend(k=30).scores, every.scores)
+    assert_array_equal(model.recommend(3, k=30).scores, one.scores)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_users_get_by_themselves_what_they_get_among_others(matrix, weighted):
+    """From the items of the few, and from all items for the many, bit by bit."""
+    model = lw.SlopeOne(weighted).fit(matrix)
+    everybody = model.recommend(k=30)
+    for user in range(40):
+        alone = model.recommend(user, k=30)
+        assert_array_equal(alone.items, everybody.items[user])
+        assert_array_equal(alone.scores, everybody.scores[user])
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_fitted_users_ratings_folded_in_give_the_same(matrix, weighted):
     model = lw.SlopeOne(weighted).fit(matrix)

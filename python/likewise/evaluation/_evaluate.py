@@ -26,8 +26,8 @@ RandomState = int | np.random.Generator | np.random.RandomState | np.random.Seed
 _SUBJECT = "evaluate"
 # Scores of every item exist for so many users at a time that they fill 64 MiB.
 _BLOCK_SCORES = 1 << 24
-# Ratings predicted at a time: some hundreds of bytes each, a model of vectors gathers theirs.
-_BLOCK_RATINGS = 1 << 20
+# Ratings predicted at a time, some tens of bytes each: many, as neighbours and deviations are found anew for each call.
+_BLOCK_RATINGS = 1 << 22
 
 
 class Recommender(Protocol):
@@ -162,16 +162,12 @@ def evaluate(
 
     run = _Run(backend, model, None if _same_pattern(told.by_user, fitted.by_user) else told.by_user, wanted)
     values = np.empty((rows.size, len(wanted)))
-    sums = {name: np.empty((rows.size, 2)) for name in of_ratings}
     starts = range(0, rows.size, batch_size)
     for start in ProgressBar(starts, verbose=verbose, description="Evaluating", unit="batch"):
         batch = rows[start : start + batch_size]
         seen = told.by_user.take_rows(batch) if exclude_seen else None
-        given, block = sought.by_user.take_rows(batch), slice(start, start + batch_size)
-        values[block] = run.measure(batch, given, seen)
-        for name, part in run.compare(batch, given, of_ratings).items():
-            sums[name][block] = part
-    pooled = {name: Pooled(part[:, 0], part[:, 1], is_root=name == "rmse") for name, part in sums.items()}
+        values[start : start + batch_size] = run.measure(batch, sought.by_user.take_rows(batch), seen)
+    pooled = run.compare(rows, sought.by_user, of_ratings)
     for j, metric in enumerate(wanted):
         if str(metric) in pooled:
             values[:, j] = pooled[str(metric)].per_user()
@@ -184,6 +180,11 @@ def evaluate(
             name: Pooled(part.sums[measured], part.counts[measured], part.is_root) for name, part in pooled.items()
         }
     if np.isnan(values).all():
+        if len(of_ratings) == len(wanted):
+            missing = (
+                "ratings in test that differ" if sought.nnz else "ratings in test that train and the model know of"
+            )
+            raise ValueError(f"{_SUBJECT}: no user has {missing}")
         raise ValueError(
             f"{_SUBJECT}: no user has a relevant item in test"
             + (" that is not in train; should exclude_seen be False" if exclude_seen and sought.nnz else "")
@@ -227,18 +228,30 @@ class _Run:
             values[:, self._auc_column] = self._auc(rows, relevant, exclude)
         return values
 
-    def compare(self, rows: Int64Array, given: CSR, metrics: list[str]) -> dict[str, npt.NDArray[np.float64]]:
-        """Of each metric of ratings, what a batch of users adds to it and how many ratings, or pairs of them, count."""
-        if not metrics:
-            return {}
-        counts = given.row_counts()
+    def compare(self, rows: Int64Array, test: CSR, metrics: list[str]) -> dict[str, Pooled]:
+        """Metrics of the ratings that `test` has of the users in `rows`."""
+        parts: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in metrics}
+        n_before, first = np.cumsum(test.row_counts()[rows]), 0
+        while metrics and first < rows.size:
+            done = int(n_before[first - 1]) if first else 0
+            stop = max(first + 1, int(np.searchsorted(n_before, done + _BLOCK_RATINGS, side="right")))
+            given = test.take_rows(rows[first:stop])
+            for name, part in self._sums(rows[first:stop], given, metrics).items():
+                parts[name].append(part)
+            first = stop
+        pooled = {}
+        for name in metrics:
+            sums = np.concatenate([np.empty((0, 2)), *parts[name]])
+            pooled[name] = Pooled(sums[:, 0], sums[:, 1], is_root=name == "rmse")
+        return pooled
+
+    def _sums(self, rows: Int64Array, given: CSR, metrics: list[str]) -> dict[str, npt.NDArray[np.float64]]:
+        """Of each metric of ratings, what each user adds to it, and how many ratings, or pairs of them, count."""
+        counts, places = given.row_counts(), given.row_numbers()
         users, items = np.repeat(rows, counts), given.indices.astype(np.int64)
-        estimates = np.empty(given.nnz, dtype=np.float32)  # what `predict` gives
-        for start in range(0, given.nnz, _BLOCK_RATINGS):
-            block = slice(start, start + _BLOCK_RATINGS)
-            estimates[block] = self._model._predicted_ratings(self._histories, users[block], items[block])
+        # As `predict` gives them.
+        estimates = self._model._predicted_ratings(self._histories, users, items).astype(np.float32)
         errors = estimates.astype(np.float64) - given.values
-        places = given.row_numbers()
         found = {}
         for name in metrics:
             if name == "fcp":

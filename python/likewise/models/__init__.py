@@ -3,27 +3,33 @@
 from .als import ImplicitALS
 from .base import Recommender, load
 from .baseline import BaselinePredictor
+from .explicit_als import ExplicitALS
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
+from .nmf import NMF
 from .popularity import Popularity
 from .rating_sgd import SGDMatrixFactorization, SVDpp
 from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
 from .slope_one import SlopeOne
+from .svd import PureSVD
 from .walks import P3Alpha, RP3Beta
 
 __all__ = [
     "BPR",
     "EASE",
     "EDLAE",
+    "NMF",
     "SLIM",
     "WARP",
     "BaselinePredictor",
+    "ExplicitALS",
     "ImplicitALS",
     "ItemKNN",
     "LogisticMF",
     "P3Alpha",
     "Popularity",
+    "PureSVD",
     "RP3Beta",
     "Recommender",
     "SGDMatrixFactorization",

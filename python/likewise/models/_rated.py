@@ -285,6 +285,11 @@ class RatingNeighbors(SparseRecommender):
             subject=subject,
         )
 
+    @property
+    def _n_pairs_at_once(self) -> int:
+        # Each call compares the users, or the items, of its pairs with all others anew.
+        return _BLOCK_PAIRS if self._predicts_ratings else super()._n_pairs_at_once
+
     def _pair_scores(self, users: Int64Array, items: Int64Array) -> Float32Array:
         if not self._predicts_ratings:
             return super()._pair_scores(users, items)

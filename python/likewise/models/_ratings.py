@@ -326,12 +326,8 @@ class RatingVectorRecommender(RatingRecommender, VectorRecommender):
         biases = backend.asarray(self.item_biases_) if with_biases else None
         return backend.items(backend.asarray(self._item_vectors()), None, biases)
 
-    def _indexed_vectors(self) -> Float32Array:
-        vectors = self._item_vectors()
-        return np.column_stack([vectors, self.item_biases_]) if self._is_biased else vectors
-
-    def _index_queries(self, vectors: Float32Array) -> Float32Array:
-        return np.column_stack([vectors, np.ones(len(vectors), np.float32)]) if self._is_biased else vectors
+    def _item_biases(self) -> Float32Array | None:
+        return self.item_biases_ if self._is_biased else None
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         backend = self._backend()

@@ -557,10 +557,16 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             raise ValueError(f"predict: there are {users.size} users but {rows.size} items; give one item a user")
         users, rows = np.broadcast_arrays(users, rows)
         scores = np.empty(users.size, dtype=np.float32)
-        for start in range(0, users.size, _BLOCK_PAIRS):
-            block = slice(start, start + _BLOCK_PAIRS)
+        size = self._n_pairs_at_once
+        for start in range(0, users.size, size):
+            block = slice(start, start + size)
             scores[block] = self._pair_scores(users[block], rows[block])
         return scores
+
+    @property
+    def _n_pairs_at_once(self) -> int:
+        """How many pairs `_pair_scores` is asked for in one call."""
+        return _BLOCK_PAIRS
 
     def _pair_rows(self, users: Any, items: Any) -> tuple[Int64Array, Int64Array]:
         """Rows of the users and items of pairs."""

@@ -28,6 +28,8 @@ _MAX_EPOCHS = 2**32  # draws are numbered by them
 _MAX_CANDIDATES = 1024
 _LANES = 16  # the kernels' vectors are padded to a multiple of it
 _START_SCALE = 0.1
+_PARTIAL_SHARE = 0.2  # of the learning rate, in partial_fit: what others have learned is not to be shaken
+_RARE = 0.25  # share of the items, those of fewest users, whose mean a new one starts from
 _MAX_WEIGHT = 1e6
 _SAMPLINGS = ("uniform", "popularity", "dynamic")
 _N_CANDIDATES, _N_POSITIVES = 8, 10  # the defaults of options that others make idle
@@ -116,13 +118,14 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
             return []
         return list(self.callbacks) if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
 
-    def _rule(self, backend: Backend) -> Any:
+    def _rule(self, backend: Backend, share: float = 1.0) -> Any:
+        """What the kernels follow, with that share of the learning rate."""
         kernels, (sampling, n_candidates, n_positives, order) = backend.kernels, self._draws()
         return kernels.RankingRule(
             getattr(kernels.RankingLoss, self._loss),
             getattr(kernels.NegativeSampling, sampling),
             n_candidates,
-            float(self.learning_rate),
+            share * float(self.learning_rate),
             float(self.regularization),
             n_positives,
             order,
@@ -143,12 +146,13 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         state = self._start(data, previous, backend, rng)
         self._seed, self._n_epochs, self._has_biases = int(rng.integers(2**63)), 0, bool(self.item_biases)
         self.n_iter_, self.best_iteration_, self.correct_history_, self.validation_history_ = 0, 0, [], []
+        self._set_counts(data)
         rule, positives, n_positives = self._rule(backend), backend.csr(train), np.count_nonzero(train.values > 0)
         callbacks, best = self._callback_list(), None
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=name)
         try:
             for iteration in bar:
-                n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration)
+                n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration, self._counts)
                 state.check(name)
                 self.n_iter_ = self.best_iteration_ = self._n_epochs = iteration
                 figures = {"correct": n_correct / max(1, int(n_positives) - n_skipped)}
@@ -197,7 +201,6 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         """Make the model's vectors of what the kernels work on: zero for users and items without interactions."""
         self.user_factors_, self.item_factors_, self.item_biases_ = state.learned(self.factors)
         self.user_factors_[data.by_user.row_counts() == 0] = 0
-        self._set_counts(data)
         self.item_factors_[self._zero_items], self.item_biases_[self._zero_items] = 0, 0
 
     def _set_counts(self, data: Interactions) -> None:
@@ -207,8 +210,8 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
         """Learn from further interactions, of new users and items too, without starting over.
 
-        `partial_iterations` steps for each interaction in `X`, against items that its user has neither there nor from
-        before. Before a first `fit` it is `fit`.
+        `partial_iterations` steps for each interaction in `X`, a fifth as long as those of `fit`, against items that
+        its user has neither there nor from before. Before a first `fit` it is `fit`.
 
         Parameters
         ----------
@@ -243,17 +246,17 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         touched = np.flatnonzero(events.row_counts())
         state = self._resumed(joined, user_rows[touched], backend)
         pairs = _trained_rows(joined.by_user, events, user_rows, item_rows, touched)
-        positives, rule = backend.csr(pairs), self._rule(backend)
-        n_epochs = self._n_epochs
+        positives, rule = backend.csr(pairs), self._rule(backend, _PARTIAL_SHARE)
+        n_epochs, counts = self._n_epochs, joined.by_user.column_counts().astype(np.float32)
         for _ in range(self.partial_iterations):
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
-            state.epoch(positives, rule, self._seed, n_epochs)
+            state.epoch(positives, rule, self._seed, n_epochs, counts)
         state.check(name)
         part, items, biases = state.learned(n_factors)
         users: Float32Array = backend.zeros((joined.n_users, n_factors))
         users[: self.n_users_] = self.user_factors_
         users[user_rows[touched]] = part
-        blank = np.flatnonzero(joined.by_user.column_counts() == 0)
+        blank = np.flatnonzero(counts == 0)
         items[blank], biases[blank] = 0, 0
         with self._all_or_nothing():
             self._set_interactions(joined)
@@ -263,22 +266,31 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         return self
 
     def _resumed(self, joined: Interactions, rows: Int64Array, backend: Backend) -> _State:
-        """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was."""
-        n_factors = self._n_features_out
+        """Vectors of the users in `rows` and of all items: as learned, or starting values where nothing was.
+
+        A new item starts as the known ones of fewest users stand, or it would rank above all that were learned to
+        be of few.
+        """
+        n_factors, scale = self._n_features_out, _START_SCALE / np.sqrt(self._n_features_out)
         rng = np.random.default_rng([self._seed, self._n_epochs])
-        sides = []
-        for places, learned in ((rows, self.user_factors_), (np.arange(joined.n_items), self.item_factors_)):
+        known = np.flatnonzero(self._counts)
+        rare = known[self._counts[known] <= np.quantile(self._counts[known], _RARE)]
+        every = np.arange(joined.n_items)
+        sides: list[Float32Array] = []
+        for places, learned, start in (
+            (rows, self.user_factors_, np.float32(0)),
+            (every, self.item_factors_, self.item_factors_[rare].mean(axis=0)),
+        ):
             padded = _padded(backend, learned[np.minimum(places, len(learned) - 1)])
             new = places >= len(learned)
             new[~new] = ~learned[places[~new]].any(axis=1)
-            padded[new, :n_factors] = backend.normal(
-                rng, (np.count_nonzero(new), n_factors), _START_SCALE / np.sqrt(n_factors)
-            )
+            padded[new, :n_factors] = backend.normal(rng, (int(np.count_nonzero(new)), n_factors), scale) + start
             sides.append(padded)
         biases = backend.zeros((joined.n_items if self._has_biases else 0,))
         if self._has_biases:
-            biases[: self.n_items_] = self.item_biases_
-        return _State(backend, *sides, biases)
+            biases[...] = self.item_biases_[rare].mean()
+            biases[known] = self.item_biases_[known]
+        return _State(backend, sides[0], sides[1], biases)
 
     # ------------------------------------------------------------------ using
 
@@ -382,12 +394,12 @@ class _State:
         users, items = (_padded(backend, backend.normal(rng, (n, n_factors), scale)) for n in (n_users, n_items))
         return cls(backend, users, items, backend.zeros((n_items if has_biases else 0,)))
 
-    def epoch(self, positives: Any, rule: Any, seed: int, number: int) -> tuple[int, int]:
+    def epoch(self, positives: Any, rule: Any, seed: int, number: int, counts: Float32Array) -> tuple[int, int]:
         kernel = self.backend.kernels.ranking_epoch
-        counts: tuple[int, int] = kernel(
-            self.backend.context, positives, rule, seed, number, self.users, self.items, self.biases
+        found: tuple[int, int] = kernel(
+            self.backend.context, positives, rule, seed, number, counts, self.users, self.items, self.biases
         )
-        return counts
+        return found
 
     def check(self, name: str) -> None:
         """Raise where steps have become too great for float32."""
@@ -464,8 +476,8 @@ class BPR(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -543,7 +555,7 @@ class BPR(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -625,8 +637,8 @@ class WARP(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -705,7 +717,7 @@ class WARP(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",
@@ -782,8 +794,8 @@ class LogisticMF(_RankingFactorization):
         `n_iter_no_change` iterations, and keep the best vectors.
     n_iter_no_change : int, default=3
         Patience of `early_stopping`.
-    partial_iterations : int, default=3
-        Steps that `partial_fit` takes for each new interaction.
+    partial_iterations : int, default=10
+        Steps that `partial_fit` takes for each new interaction, each a fifth as long as those of `fit`.
     warm_start : bool, default=False
         Whether a second `fit` starts from the vectors of the first; users and items are found again by id.
     random_state : int, Generator, RandomState or None, default=None
@@ -858,7 +870,7 @@ class LogisticMF(_RankingFactorization):
         item_biases: bool = True,
         early_stopping: bool = False,
         n_iter_no_change: int = 3,
-        partial_iterations: int = 3,
+        partial_iterations: int = 10,
         warm_start: bool = False,
         random_state: Any = None,
         device: str = "cpu",

@@ -23,6 +23,8 @@ Int64Array = npt.NDArray[np.int64]
 
 # Pairs estimated at a time: some tens of bytes each. More at a time sum deviations up less often.
 _BLOCK_PAIRS = 1 << 22
+# Differences of ratings summed up in a call of the kernel, which takes seconds: an interrupt comes through after it.
+_BLOCK_DIFFERENCES = 1 << 29
 
 
 class _Ratings(NamedTuple):
@@ -30,6 +32,8 @@ class _Ratings(NamedTuple):
 
     by_user: CSR
     by_item: CSR
+    n_differences: Int64Array
+    """Of the raters of each item, the number of all their ratings."""
 
 
 class SlopeOne(RatingRecommender):
@@ -105,12 +109,16 @@ class SlopeOne(RatingRecommender):
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         self._set_ratings(data.by_user)
         self._set_scale(self._ratings.by_user)
-        baselines = fit_baselines(self._backend(), *self._ratings)
+        baselines = fit_baselines(self._backend(), self._ratings.by_user, self._ratings.by_item)
         self._set_biases(baselines.user_biases, baselines.item_biases)
 
     def _set_ratings(self, by_user: CSR) -> None:
         own = CSR(by_user.indptr.copy(), by_user.indices.copy(), by_user.values.copy(), by_user.shape)
-        self._ratings = _Ratings(own, own.transpose())
+        by_item = own.transpose()
+        n_differences = np.bincount(
+            by_item.row_numbers(), own.row_counts()[by_item.indices], minlength=by_item.n_rows
+        ).astype(np.int64)
+        self._ratings = _Ratings(own, by_item, n_differences)
 
     def partial_fit(self, X: Any, y: Any = None) -> SlopeOne:
         """Learn from further ratings, of new users and items too; before a first `fit` it is `fit`.
@@ -140,6 +148,10 @@ class SlopeOne(RatingRecommender):
 
     # ------------------------------------------------------------------ predicting
 
+    @property
+    def _n_pairs_at_once(self) -> int:
+        return _BLOCK_PAIRS  # each call goes through the raters of its items anew
+
     def _histories_of(self, histories: CSR | None, rows: Int64Array) -> CSR:
         return (self._ratings.by_user if histories is None else histories).take_rows(rows)
 
@@ -151,38 +163,54 @@ class SlopeOne(RatingRecommender):
         rows, places = np.unique(users[known], return_inverse=True)
         pairs, back = np.unique(items[known] * rows.size + places, return_inverse=True)
         of_items, of_rows = np.divmod(pairs, rows.size)
-        indptr = np.searchsorted(of_items, np.arange(self.n_items_ + 1))
+        distinct, starts = np.unique(of_items, return_index=True)
         asked = CSR(
-            indptr.astype(np.int64),
+            np.append(starts, pairs.size).astype(np.int64),
             of_rows.astype(np.int32),
             np.ones(pairs.size, np.float32),
-            (self.n_items_, rows.size),
+            (distinct.size, rows.size),
         )
-        found, is_found = self._from_deviations(self._histories_of(histories, rows), asked)
+        found, is_found = self._from_deviations(self._histories_of(histories, rows), distinct, asked)
         estimates[known] = np.where(is_found[back], found[back], estimates[known])
         return estimates
 
-    def _from_deviations(self, histories: CSR, asked: CSR) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
-        """Estimates of the pairs in `asked`, items x rows of `histories`, and which of them have any."""
+    def _from_deviations(
+        self, histories: CSR, items: Int64Array, asked: CSR
+    ) -> tuple[Float64Array, npt.NDArray[np.bool_]]:
+        """Estimates of the pairs in `asked`, `items` x rows of `histories`, and which of them have any."""
+        means, above = self._means_and_rest(histories)
         backend, counts = self._backend(), histories.row_counts()
+        given, by_user = backend.csr(above), backend.csr(self._ratings.by_user)
+        found, n_used = backend.empty((asked.nnz,)), backend.empty((asked.nnz,), np.int32)
+        work = np.cumsum(self._ratings.n_differences[items])
+        first = 0
+        while first < items.size:
+            done = int(work[first - 1]) if first else 0
+            stop = max(first + 1, int(np.searchsorted(work, done + _BLOCK_DIFFERENCES, side="right")))
+            entries = slice(asked.indptr[first], asked.indptr[stop])
+            backend.kernels.slope_one(
+                backend.context,
+                by_user,
+                backend.asarray(items[first:stop], np.int32),
+                backend.csr(self._ratings.by_item.take_rows(items[first:stop])),
+                given,
+                backend.csr(asked.take_rows(slice(first, stop))),
+                bool(self.weighted),
+                found[entries],
+                n_used[entries],
+            )
+            first = stop
+        is_rated = np.repeat(self._ratings.n_differences[items] > 0, asked.row_counts())
+        estimates = means[asked.indices] + backend.to_numpy(found)
+        return estimates, is_rated & (counts[asked.indices] > 0)
+
+    def _means_and_rest(self, histories: CSR) -> tuple[Float64Array, CSR]:
+        """The mean of each history, and what a rating of it adds to a deviation."""
+        counts = histories.row_counts()
         sums = np.bincount(histories.row_numbers(), histories.values, minlength=counts.size)
         means = sums / np.maximum(1, counts)
         above = histories.values - np.repeat(means, counts) if self.weighted else np.zeros(histories.nnz)
-        given = CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape)
-        found, n_used = backend.empty((asked.nnz,)), backend.empty((asked.nnz,), np.int32)
-        backend.kernels.slope_one(
-            backend.context,
-            backend.csr(self._ratings.by_user),
-            backend.csr(self._ratings.by_item),
-            backend.csr(given),
-            backend.csr(asked),
-            bool(self.weighted),
-            found,
-            n_used,
-        )
-        is_rated = np.repeat(self._ratings.by_item.row_counts() > 0, asked.row_counts())
-        estimates = means[asked.indices] + backend.to_numpy(found)
-        return estimates, is_rated & (counts[asked.indices] > 0)
+        return means, CSR(histories.indptr, histories.indices, above.astype(np.float32), histories.shape)
 
     # ------------------------------------------------------------------ ranking
 
@@ -192,19 +220,44 @@ class SlopeOne(RatingRecommender):
         n_block = max(1, _BLOCK_PAIRS // self.n_items_)
         for start in range(0, rows.size, n_block):
             block = rows[start : start + n_block]
-            n = block.size
+            given = self._histories_of(histories, block)
+            found = self._of_all_items(given)
+            of_users = self.global_mean_ + self._user_biases(histories, block)
+            is_found = np.logical_and.outer(given.row_counts() > 0, self._ratings.n_differences > 0)
+            baselines = np.add.outer(of_users, self.item_biases_.astype(np.float64))
+            estimates[start : start + block.size] = np.where(is_found, found, baselines)
+        return estimates
+
+    def _of_all_items(self, histories: CSR) -> Float64Array:
+        """Estimates of all items for each history, from the items or from the histories, whichever is less to do."""
+        n_differences = self._ratings.n_differences
+        of_rows = np.bincount(histories.row_numbers(), n_differences[histories.indices], minlength=histories.n_rows)
+        work = np.cumsum(of_rows)
+        if work[-1] >= n_differences.sum():
+            n, every = histories.n_rows, np.arange(self.n_items_)
             asked = CSR(
                 np.arange(self.n_items_ + 1) * n,
                 np.tile(np.arange(n, dtype=np.int32), self.n_items_),
                 np.ones(n * self.n_items_, np.float32),
                 (self.n_items_, n),
             )
-            found, is_found = self._from_deviations(self._histories_of(histories, block), asked)
-            shape = asked.shape
-            of_users = self.global_mean_ + self._user_biases(histories, block)
-            baselines = np.add.outer(self.item_biases_.astype(np.float64), of_users)
-            estimates[start : start + n] = np.where(is_found.reshape(shape), found.reshape(shape), baselines).T
-        return estimates
+            by_items = self._from_deviations(histories, every, asked)[0].reshape(asked.shape)
+            by_users: Float64Array = by_items.T
+            return by_users
+        means, above = self._means_and_rest(histories)
+        backend = self._backend()
+        by_user, by_item = backend.csr(self._ratings.by_user), backend.csr(self._ratings.by_item)
+        found, first = backend.empty((histories.n_rows, self.n_items_)), 0
+        while first < histories.n_rows:
+            done = int(work[first - 1]) if first else 0
+            stop = max(first + 1, int(np.searchsorted(work, done + _BLOCK_DIFFERENCES, side="right")))
+            rows = slice(first, stop)
+            backend.kernels.slope_one_of_rows(
+                backend.context, by_user, by_item, backend.csr(above.take_rows(rows)), bool(self.weighted), found[rows]
+            )
+            first = stop
+        of_all: Float64Array = means[:, np.newaxis] + backend.to_numpy(found)
+        return of_all
 
     def _scores(self, histories: CSR | None, rows: Int64Array) -> Float32Array:
         scores = self._every_estimate(histories, rows)

@@ -1,0 +1,270 @@
+"""Ranking losses by stochastic gradient descent: samples a second of an epoch, beside other libraries'."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+import likewise as lw
+from bench import datasets, harness
+from bench.peers import PeerUnavailableError
+from likewise._backend import get_backend
+from likewise.models import sgd
+
+_EPOCHS_CHECKED = 3  # at least, before the pairs are looked at
+_CHECKED_PAIRS = 100_000
+_RIGHT = 0.6  # share of pairs; what has learned nothing is at a half
+
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss, ``"bpr"`` or ``"warp"``, with vectors of `factors` numbers."""
+
+    dataset: str
+    loss: str
+    factors: int
+    threads: int
+    learning_rate: float = 0.05
+    regularization: float = 0.01
+    max_trials: int = 10  # of WARP, as LightFM and buffalo have them
+
+    @cached_property
+    def matrix(self) -> sp.csr_matrix:
+        """Users x items, float32."""
+        return datasets.load_csr(self.dataset)
+
+    def check(self, factors: Arrays) -> dict[str, Any]:
+        """Share of seeded pairs, an item of a user before any other, that are in the right order."""
+        users, items, biases = factors
+        rng, matrix = harness.rng(1), self.matrix
+        places = rng.integers(0, matrix.nnz, _CHECKED_PAIRS)
+        rows = np.searchsorted(matrix.indptr, places, side="right") - 1
+        liked, others = matrix.indices[places], rng.integers(0, matrix.shape[1], _CHECKED_PAIRS)
+        margin = np.einsum("nd,nd->n", users[rows], items[liked] - items[others]) + biases[liked] - biases[others]
+        right = float(np.mean(margin > 0))
+        assert right > _RIGHT, f"only {right:.3f} of the pairs are in order"
+        return {"pairs_in_order": round(right, 4), "n_samples": int(matrix.nnz)}
+
+
+class Contestant(ABC):
+    """A model that is trained an epoch at a time and says how long each took, without set-up."""
+
+    distribution: ClassVar[str]
+    losses: ClassVar[tuple[str, ...]] = ("bpr", "warp")
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def epoch(self) -> float:
+        """Train for an epoch, as many samples as there are interactions; its seconds."""
+
+    @abstractmethod
+    def factors(self) -> Arrays:
+        """Vectors of users and items, and biases of items."""
+
+
+class Likewise(Contestant):
+    """The kernel, called as `fit` calls it."""
+
+    distribution = "likewise"
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        common: dict[str, Any] = {
+            "factors": problem.factors, "regularization": problem.regularization, "n_jobs": problem.threads,
+        }  # fmt: skip
+        model: lw.BPR | lw.WARP
+        if problem.loss == "bpr":
+            model = lw.BPR(learning_rate=problem.learning_rate, **common)
+        else:
+            model = lw.WARP(learning_rate=problem.learning_rate / 10, max_trials=problem.max_trials, **common)
+        backend = get_backend("cpu", problem.threads)
+        self._matrix, self._rule = backend.csr(lw.Interactions.from_csr(problem.matrix).by_user), model._rule(backend)
+        self._state = sgd._State.random(
+            backend, harness.rng(), problem.matrix.shape[0], problem.matrix.shape[1], problem.factors, True
+        )
+        self._n_epochs = 0
+        self._counts = np.bincount(problem.matrix.indices, minlength=problem.matrix.shape[1]).astype(np.float32)
+
+    def epoch(self) -> float:
+        self._n_epochs += 1
+        start = time.perf_counter()
+        self._state.epoch(self._matrix, self._rule, 0, self._n_epochs, self._counts)
+        self._state.check("likewise")
+        return time.perf_counter() - start
+
+    def factors(self) -> Arrays:
+        return self._state.learned(self.problem.factors)
+
+
+class Implicit(Contestant):
+    """``BayesianPersonalizedRanking``, whose vectors hold the bias too; its own clock."""
+
+    distribution = "implicit"
+    losses = ("bpr",)
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        module = _require("implicit.bpr", "implicit")
+        self._model = module.BayesianPersonalizedRanking(
+            factors=problem.factors, learning_rate=problem.learning_rate, regularization=problem.regularization,
+            iterations=1, num_threads=problem.threads, random_state=0, use_gpu=False,
+        )  # fmt: skip
+
+    def epoch(self) -> float:
+        seconds: list[float] = []
+        # A second fit goes on from the vectors of the first.
+        self._model.fit(
+            self.problem.matrix, show_progress=False, callback=lambda epoch, elapsed, *rest: seconds.append(elapsed)
+        )
+        return seconds[0]
+
+    def factors(self) -> Arrays:
+        users, items = self._model.user_factors, self._model.item_factors
+        return users, items, np.zeros(len(items), np.float32)
+
+
+class Cornac(Contestant):
+    """``cornac.models.BPR``: an epoch is what four more take, as a fit cannot be continued without its set-up."""
+
+    distribution = "cornac"
+    losses = ("bpr",)
+    more_epochs = 4
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._cornac = _require("cornac", "cornac")
+        coo = problem.matrix.tocoo()
+        maps = ({str(row): row for row in range(n)} for n in coo.shape)
+        triples = (coo.row.astype(np.int64), coo.col.astype(np.int64), coo.data.astype(np.float64))
+        self._data = self._cornac.data.Dataset(*coo.shape, *maps, triples, seed=0)
+
+    def _fit(self, epochs: int) -> tuple[float, Any]:
+        model = self._cornac.models.BPR(
+            k=self.problem.factors, max_iter=epochs, learning_rate=self.problem.learning_rate,
+            lambda_reg=self.problem.regularization, num_threads=self.problem.threads, verbose=False, seed=0,
+        )  # fmt: skip
+        start = time.perf_counter()
+        model.fit(self._data)
+        return time.perf_counter() - start, model
+
+    def epoch(self) -> float:
+        one, _ = self._fit(1)
+        more, self._model = self._fit(1 + self.more_epochs)
+        return max(more - one, 1e-9) / self.more_epochs
+
+    def factors(self) -> Arrays:
+        model = self._model
+        return model.u_factors, model.i_factors, model.i_biases
+
+
+class LightFM(Contestant):
+    """``LightFM`` (lightfm-next) without features, by its default adaptive steps."""
+
+    distribution = "lightfm-next"
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        module = _require("lightfm", "lightfm-next")
+        self._model = module.LightFM(
+            no_components=problem.factors, loss=problem.loss, random_state=0, max_sampled=problem.max_trials
+        )
+        self._matrix = problem.matrix.tocoo()
+
+    def epoch(self) -> float:
+        start = time.perf_counter()
+        self._model.fit_partial(self._matrix, epochs=1, num_threads=self.problem.threads)
+        return time.perf_counter() - start
+
+    def factors(self) -> Arrays:
+        model = self._model
+        return model.user_embeddings, model.item_embeddings, model.item_biases
+
+
+CONTESTANTS: dict[str, type[Contestant]] = {
+    "likewise": Likewise, "implicit": Implicit, "cornac": Cornac, "lightfm": LightFM,
+}  # fmt: skip
+
+
+def _require(module: str, distribution: str) -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what its own imports warn of
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise PeerUnavailableError(f"{distribution} cannot be imported ({error}); install the `bench` extra") from error
+
+
+def epoch_case(contestant: str, problem: Problem) -> harness.Case:
+    """One epoch; the check looks at the order of pairs after some."""
+    model, n_epochs = CONTESTANTS[contestant](problem), 0
+
+    def call() -> float:
+        nonlocal n_epochs
+        n_epochs += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return model.epoch()
+
+    def check() -> dict[str, Any]:
+        while n_epochs < _EPOCHS_CHECKED:
+            call()
+        return problem.check(model.factors())
+
+    # A sample reads and writes two vectors of items; the user's stays at hand.
+    return harness.Case(call, check, bytes=16.0 * problem.matrix.nnz * problem.factors, self_timed=True)
+
+
+def run_ranking_sgd(
+    dataset: str,
+    factors: int,
+    loss: str,
+    contestants: Sequence[str],
+    *,
+    threads: int,
+    repeats: int,
+    run: str,
+) -> list[dict[str, Any]]:
+    """Train side by side, an epoch each in turn; those that are not installed are named and left out."""
+    problem, cases = Problem(dataset, loss, factors, threads), {}
+    for name in contestants:
+        if loss not in CONTESTANTS[name].losses:
+            continue
+        try:
+            cases[name] = epoch_case(name, problem)
+        except PeerUnavailableError as error:
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+    with harness.limit_threads(threads, blas_threads=1):
+        measured = harness.measure(cases, repeats=repeats)
+    return [
+        harness.make_row(
+            "ranking_sgd",
+            name,
+            cases[name],
+            measurement,
+            threads=threads,
+            run=run,
+            dataset=f"{dataset}, {loss}",
+            k=factors,
+            isa=harness.isa() if name == "likewise" else None,
+            version=lw.__version__
+            if name == "likewise"
+            else importlib.metadata.version(CONTESTANTS[name].distribution),
+        )
+        for name, measurement in measured.items()
+    ]
