@@ -256,7 +256,9 @@ class _RatingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     def _publish(self, backend: Backend, factors: _Factors, train: CSR) -> None:
         """Make the model's vectors of what the kernels work on: zero for users and items without ratings."""
         factors.check(type(self).__name__)
-        vectors = factors.users + self._given_vectors(backend, train, factors.implicit, factors.users.shape[1])
+        vectors = factors.users
+        if self._has_implicit:
+            vectors = vectors + self._given_vectors(backend, train, factors.implicit, vectors.shape[1])
         self._set_vectors(
             backend, vectors, factors, np.flatnonzero(train.row_counts() == 0),
             np.flatnonzero(train.column_counts() == 0),
