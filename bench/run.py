@@ -328,6 +328,29 @@ def _explicit_als(args: argparse.Namespace) -> int:
     return _grid(args, measure)
 
 
+def _rating_sgd(args: argparse.Namespace) -> int:
+    from bench import bench_rating_sgd
+
+    run = harness.now()
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        parts = [
+            bench_rating_sgd.run_rating_sgd(
+                dataset,
+                args.contestants or list(bench_rating_sgd.CONTESTANTS),
+                model=model,
+                factors=factors,
+                threads=args.threads,
+                repeats=args.repeats,
+                run=run,
+            )
+            for model in args.model or bench_rating_sgd.MODELS
+        ]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure)
+
+
 def _nmf(args: argparse.Namespace) -> int:
     from bench import bench_nmf
 
@@ -569,6 +592,14 @@ def _parser() -> argparse.ArgumentParser:
     ratings.add_argument("--threads", type=int, default=1)
     ratings.add_argument("--contestants", nargs="+", help="some of them (default: all)")
     ratings.set_defaults(factors=[0])
+
+    rating_sgd = command("rating-sgd", _rating_sgd, "factorizations of ratings, beside cornac and Surprise")
+    measured(rating_sgd, 5)
+    rating_sgd.add_argument("--dataset", nargs="+", default=["movietweetings", "synth-1M"], choices=datasets.names())
+    rating_sgd.add_argument("--factors", nargs="+", type=int, default=[64])
+    rating_sgd.add_argument("--model", nargs="+", help="SGDMatrixFactorization, SVDpp (default: both)")
+    rating_sgd.add_argument("--threads", type=int, default=2)
+    rating_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     svd = command("svd", _svd, "truncated singular value decompositions, beside scikit-learn and scipy")
     on_data(svd, (64,))

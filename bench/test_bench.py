@@ -17,6 +17,7 @@ from bench import (
     bench_metrics,
     bench_nmf,
     bench_ranking_sgd,
+    bench_rating_sgd,
     bench_ratings,
     bench_similarity,
     bench_slim,
@@ -164,6 +165,16 @@ def test_nmf(benchmark: Any, contestant: str) -> None:
 def test_ratings(benchmark: Any, contestant: str, model: str) -> None:
     try:
         case = bench_ratings.ratings_case(contestant, bench_ratings.Problem(DATASET, model), THREADS)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
+@pytest.mark.parametrize("model", bench_rating_sgd.MODELS)
+@pytest.mark.parametrize("contestant", bench_rating_sgd.CONTESTANTS)
+def test_rating_sgd(benchmark: Any, contestant: str, model: str) -> None:
+    try:
+        case = bench_rating_sgd.rating_sgd_case(contestant, bench_rating_sgd.Problem(DATASET, 16, model), THREADS)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "grid.hpp"
 #include "parallel.hpp"
 #include "philox.hpp"
 #include "scratch.hpp"
@@ -44,9 +45,6 @@ Offset n_blocks_for(CsrView<const float> by_user, Offset d, const RankingRule& r
   const Offset least = (n_items >> kPlaceBits) + 1;  // a place has kPlaceBits
   return std::max(least, n);
 }
-
-/// Numbers of one stream: a counter's last word tells the purposes apart.
-PhiloxKey key_of(std::uint64_t seed) { return {static_cast<Word>(seed), static_cast<Word>(seed >> 32)}; }
 
 /// Draws places of a block, each alike or in proportion to weights (Walker's alias method, Vose 1991,
 /// doi:10.1109/32.92917).
@@ -114,7 +112,7 @@ class Trainer {
           const float* items, const float* biases)
       : micro_(*ctx.micro),
         rule_(rule),
-        key_(key_of(seed)),
+        key_(philox_key(seed)),
         epoch_(epoch),
         d_(d),
         items_(items),
@@ -434,21 +432,10 @@ class Grid {
  private:
   [[nodiscard]] Offset first_member(Offset q) const { return by_user_.n_cols * q / n_blocks_; }
 
-  /// The first user of a block: blocks of about as many entries.
-  [[nodiscard]] Offset first_user(Offset p) const {
-    if (p == n_blocks_) return by_user_.n_rows;
-    const Offset* end = by_user_.indptr + by_user_.n_rows + 1;
-    return std::lower_bound(by_user_.indptr, end, by_user_.nnz() * p / n_blocks_) - by_user_.indptr;
-  }
+  [[nodiscard]] Offset first_user(Offset p) const { return first_row_of_block(by_user_, p, n_blocks_); }
 
   void shuffle_items(PhiloxKey key, Word epoch) {
-    std::iota(members_.get(), members_.get() + by_user_.n_cols, Id{0});
-    PhiloxCounter words{};
-    const auto n = static_cast<Word>(by_user_.n_cols);
-    for (Word i = 0; i + 1 < n; ++i) {  // Fisher and Yates
-      if (i % 4 == 0) words = philox4x32({i / 4, ~Word{0}, epoch, ~Word{0}}, key);
-      std::swap(members_[i], members_[i + uniform_below(words[i % 4], n - i)]);
-    }
+    shuffled_numbers(key, epoch, {members_.get(), size(by_user_.n_cols)});
     for (Offset q = 0; q < n_blocks_; ++q) {
       const Offset first = first_member(q), last = first_member(q + 1);
       blocks_[size(q)].members = {members_.get() + first, size(last - first)};
@@ -573,27 +560,24 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
   }
   check_rule(kName, rule);
   if (by_user.nnz() == 0) return {0, 0};
-  const Grid grid(ctx, by_user, items.n_cols, rule, counts, key_of(seed), epoch);
-  const Offset n_blocks = grid.n_blocks();
+  const Grid grid(ctx, by_user, items.n_cols, rule, counts, philox_key(seed), epoch);
   struct Worker {
     std::vector<Trainer<false>> trainer;
     std::vector<Id> pairs, next_pairs;
   };
   std::vector<Worker> workers(static_cast<std::size_t>(ctx.n_threads));
-  for (Offset turn = 0; turn < n_blocks; ++turn) {
-    parallel_for(ctx, n_blocks, 1, [&](Offset begin, Offset end, int worker) {
-      const FlushDenormals flush;
-      Worker& own = workers[static_cast<std::size_t>(worker)];
-      if (own.trainer.empty()) {
-        own.trainer.emplace_back(ctx, rule, seed, epoch, items.n_cols, grid.most_members(), items.data,
-                                 biases.empty() ? nullptr : biases.data());
-        own.trainer[0].rank_items_ = items.n_rows;
-      }
-      for (Offset p = begin; p < end; ++p) {
-        run_cell(grid, p, (p + turn) % n_blocks, rule, users, own.trainer[0], own.pairs, own.next_pairs);
-      }
-    });
-  }
+  std::vector<Id> turns(size(grid.n_blocks()));
+  std::iota(turns.begin(), turns.end(), Id{0});
+  for_each_cell(ctx, turns, [&](Offset p, Offset q, int worker) {
+    const FlushDenormals flush;
+    Worker& own = workers[static_cast<std::size_t>(worker)];
+    if (own.trainer.empty()) {
+      own.trainer.emplace_back(ctx, rule, seed, epoch, items.n_cols, grid.most_members(), items.data,
+                               biases.empty() ? nullptr : biases.data());
+      own.trainer[0].rank_items_ = items.n_rows;
+    }
+    run_cell(grid, p, q, rule, users, own.trainer[0], own.pairs, own.next_pairs);
+  });
   RankingCounts total{0, 0};
   for (const Worker& worker : workers) {
     if (worker.trainer.empty()) continue;

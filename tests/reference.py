@@ -443,6 +443,38 @@ def ranking_steps(
     return x, y, b
 
 
+def rating_steps(
+    ratings: list[tuple[int, int, float]],
+    mean: float,
+    learning_rate: float,
+    regularization: float,
+    users: npt.NDArray[np.floating],
+    items: npt.NDArray[np.floating],
+    user_biases: npt.NDArray[np.floating],
+    item_biases: npt.NDArray[np.floating],
+    implicit: tuple[list[list[int]], npt.NDArray[np.floating]] | None = None,
+) -> tuple[list[npt.NDArray[np.float64]], float]:
+    """Steps of `rating_epoch` after another, or of `svdpp_epoch` given rows of items and their vectors; sum of e^2."""
+    x, y, z = (a.astype(np.float64) for a in (users, items, items[:0] if implicit is None else implicit[1]))
+    b, c = (a.astype(np.float64) for a in (user_biases, item_biases))
+    squares = 0.0
+    for u, i, r in ratings:
+        seen = implicit[0][u] if implicit is not None else []
+        share = 1 / np.sqrt(max(1, len(seen)))
+        whole = x[u] + share * z[seen].sum(axis=0)
+        e = r - mean - whole @ y[i] - (b[u] + c[i] if b.size else 0)
+        squares += e**2
+        z[seen] += learning_rate * (e * share * y[i] - regularization * z[seen])
+        x[u], y[i] = (
+            x[u] + learning_rate * (e * y[i] - regularization * x[u]),
+            y[i] + learning_rate * (e * whole - regularization * y[i]),
+        )
+        if b.size:
+            b[u] += learning_rate * (e - regularization * b[u])
+            c[i] += learning_rate * (e - regularization * c[i])
+    return [x, y, b, c, z], squares
+
+
 class ExplicitAlsObjective(NamedTuple):
     """Penalties and bounds of the loss of ratings, as csrc/als.hpp names them."""
 

@@ -66,7 +66,7 @@ SEEDED = {"default_rng", "Generator", "RandomState", "SeedSequence", "BitGenerat
 # ---- the table: C++ and CUDA ---------------------------------------------------------------------------------------
 
 SHARED_TYPES = {"csrc/types.hpp", "csrc/philox.hpp"}
-PRIMITIVES = {"dense", "select"}
+PRIMITIVES = {"dense", "grid", "select"}
 CPU_COMMON = SHARED_TYPES | {"csrc/context.hpp", "csrc/check.hpp", "csrc/parallel.hpp", "csrc/scratch.hpp"}
 CUDA_COMMON = SHARED_TYPES | {
     "csrc/check.hpp",  # agreement of shapes: the same words on both devices

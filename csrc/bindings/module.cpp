@@ -13,6 +13,7 @@ void bind_dense(py::module_& m);
 void bind_knn_ratings(py::module_& m);
 void bind_linear(py::module_& m);
 void bind_metrics(py::module_& m);
+void bind_rating_sgd(py::module_& m);
 void bind_nmf(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_sgd(py::module_& m);
@@ -58,6 +59,7 @@ PYBIND11_MODULE(_core, m) {
   bind_knn_ratings(m);
   bind_linear(m);
   bind_metrics(m);
+  bind_rating_sgd(m);
   bind_nmf(m);
   bind_similarity(m);
   bind_sgd(m);

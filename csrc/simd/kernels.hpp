@@ -45,6 +45,21 @@ struct StepRates {
   float step = 0, keep_user = 1, keep_item = 1;
 };
 
+/// Ratings to be learned, one after another; `users` may be null where all are of one user, row 0.
+struct RatingSteps {
+  std::int64_t n = 0;
+  const std::int32_t *users = nullptr, *items = nullptr;
+  const float* values = nullptr;
+};
+
+/// What steps on ratings take and move; with `holds_items` items are read only. A user moves by `user_gain` times the
+/// step: 2 where two parts of its vector are learned alike and only their sum is at hand.
+struct RatingModel {
+  float mean = 0, user_gain = 1;
+  bool holds_items = false;
+  float *users = nullptr, *items = nullptr, *user_biases = nullptr, *item_biases = nullptr;
+};
+
 /// By how much a score of quantized vectors can be off (Cauchy and Schwarz): `kScoreSlack` is for rounding in float32,
 /// `kTinyScore` for numbers too small for it.
 inline constexpr float kScoreSlack = 1.5e-6F, kTinyScore = 1e-32F;
@@ -162,7 +177,16 @@ struct MicroKernels {
   /// multiple of kPad. Any alignment.
   std::int64_t (*bpr_steps)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const StepRates& rates,
                             float* user, float* items, float* biases);
-  /// One such step of all three vectors with a given g; and one of a user and an item alone.
+  /// Steps of squared error on ratings: with e = value - mean - bias_u - bias_i - user . item and g = rates.step e,
+  /// user <- keep_user user + user_gain g item, item <- keep_item item + g user, and the biases <- keep bias + g alike.
+  /// Returns the sum of the e^2. Biases may be null; d a multiple of kPad. Any alignment.
+  double (*rating_steps)(const RatingSteps& steps, std::int64_t d, const StepRates& rates, const RatingModel& model);
+  /// out += sum_p rows[ids[p]], and rows[ids[p]] <- keep rows[ids[p]] + x, for n rows that lie one after another, d
+  /// long; d a multiple of kPad. Any alignment.
+  void (*sum_gathered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const float* rows, float* out);
+  void (*add_scattered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, float keep, const float* x,
+                        float* rows);
+  /// One step of BPR of all three vectors with a given g; and one of a user and an item alone.
   void (*triple_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* liked, float* disliked);
   void (*pair_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* item);
   /// 1 / (1 + exp(-x)), to 2e-7 of it or 1e-37.

@@ -723,6 +723,115 @@ struct Micro {
     }
   }
 
+  /// The vectors of a user in kVecs registers (0: in memory).
+  template <int kVecs, bool kHoldsItems>
+  static double rating_steps_in(const RatingSteps& steps, Size d, const StepRates& rates, const RatingModel& model) {
+    constexpr Size kAhead = 6;  // ratings whose vectors are on their way
+    const Size n_vecs = kVecs > 0 ? kVecs : d / kLanes;
+    const std::int32_t *users = steps.users, *items = steps.items;
+    const Reg keep_user = V::set1(rates.keep_user), keep_item = V::set1(rates.keep_item);
+    double squares = 0;
+    for (Size p = 0; p < steps.n;) {
+      const Size u = users == nullptr ? 0 : users[p];
+      float* user = model.users + u * d;
+      Reg held[kVecs > 0 ? kVecs : 1];
+      const auto at = [&](Size v) {
+        if constexpr (kVecs > 0) return held[v];
+        return V::load(user + v * kLanes);
+      };
+      for (Size v = 0; v < kVecs; ++v) held[v] = V::load(user + v * kLanes);
+      float user_bias = model.user_biases == nullptr ? 0.0F : model.user_biases[u];
+      do {
+        if (p + kAhead < steps.n) {
+          prefetch_row(model.items + static_cast<Size>(items[p + kAhead]) * d, d);
+          if (users != nullptr && users[p + kAhead] != users[p + kAhead - 1]) {
+            prefetch_row(model.users + static_cast<Size>(users[p + kAhead]) * d, d);
+          }
+        }
+        const Size i = items[p];
+        float* item = model.items + i * d;
+        Reg even = V::zero(), odd = V::zero();
+        for (Size v = 0; v < n_vecs; ++v) {
+          if (v % 2 == 0) {
+            even = V::fma(V::load(item + v * kLanes), at(v), even);
+          } else {
+            odd = V::fma(V::load(item + v * kLanes), at(v), odd);
+          }
+        }
+        float e = steps.values[p] - model.mean - user_bias;
+        if (model.item_biases != nullptr) e -= model.item_biases[i];
+        e -= reduce(V::add(even, odd));
+        squares += static_cast<double>(e) * static_cast<double>(e);
+        const float g = rates.step * e;
+        const Reg gradient = V::set1(g), user_gradient = V::set1(model.user_gain * g);
+        for (Size v = 0; v < n_vecs; ++v) {
+          const Reg y = V::load(item + v * kLanes), x = at(v);
+          if constexpr (!kHoldsItems) V::store(item + v * kLanes, V::fma(gradient, x, V::mul(keep_item, y)));
+          const Reg moved = V::fma(user_gradient, y, V::mul(keep_user, x));
+          if constexpr (kVecs > 0) {
+            held[v] = moved;
+          } else {
+            V::store(user + v * kLanes, moved);
+          }
+        }
+        if (model.user_biases != nullptr) user_bias = rates.keep_user * user_bias + g;
+        if (!kHoldsItems && model.item_biases != nullptr) {
+          model.item_biases[i] = rates.keep_item * model.item_biases[i] + g;
+        }
+        ++p;
+      } while (p < steps.n && (users == nullptr || users[p] == u));
+      for (Size v = 0; v < kVecs; ++v) V::store(user + v * kLanes, held[v]);
+      if (model.user_biases != nullptr) model.user_biases[u] = user_bias;
+    }
+    return squares;
+  }
+
+  template <bool kHoldsItems>
+  static double rating_steps_of(const RatingSteps& steps, Size d, const StepRates& rates, const RatingModel& model) {
+    switch (d / kLanes) {
+      case 1:
+        return rating_steps_in<1, kHoldsItems>(steps, d, rates, model);
+      case 2:
+        return rating_steps_in<2, kHoldsItems>(steps, d, rates, model);
+      case 3:
+        return rating_steps_in<3, kHoldsItems>(steps, d, rates, model);
+      case 4:
+        return rating_steps_in<4, kHoldsItems>(steps, d, rates, model);
+      case 5:
+        return rating_steps_in<5, kHoldsItems>(steps, d, rates, model);
+      case 6:
+        return rating_steps_in<6, kHoldsItems>(steps, d, rates, model);
+      case 7:
+        return rating_steps_in<7, kHoldsItems>(steps, d, rates, model);
+      case 8:
+        return rating_steps_in<8, kHoldsItems>(steps, d, rates, model);
+      default:
+        return rating_steps_in<0, kHoldsItems>(steps, d, rates, model);
+    }
+  }
+
+  static double rating_steps(const RatingSteps& steps, Size d, const StepRates& rates, const RatingModel& model) {
+    return model.holds_items ? rating_steps_of<true>(steps, d, rates, model)
+                             : rating_steps_of<false>(steps, d, rates, model);
+  }
+
+  static void sum_gathered(Size n, Size d, const std::int32_t* ids, const float* rows, float* out) {
+    constexpr Size kAhead = 8;
+    for (Size p = 0; p < n; ++p) {
+      if (p + kAhead < n) prefetch_row(rows + static_cast<Size>(ids[p + kAhead]) * d, d);
+      const float* row = rows + static_cast<Size>(ids[p]) * d;
+      for (Size j = 0; j < d; j += kLanes) V::store(out + j, V::add(V::load(out + j), V::load(row + j)));
+    }
+  }
+
+  static void add_scattered(Size n, Size d, const std::int32_t* ids, float keep, const float* x, float* rows) {
+    const Reg factor = V::set1(keep);
+    for (Size p = 0; p < n; ++p) {
+      float* row = rows + static_cast<Size>(ids[p]) * d;
+      for (Size j = 0; j < d; j += kLanes) V::store(row + j, V::fma(factor, V::load(row + j), V::load(x + j)));
+    }
+  }
+
   static void triple_step(Size d, float g, const StepRates& rates, float* user, float* liked, float* disliked) {
     const Reg gradient = V::set1(g), keep_user = V::set1(rates.keep_user), keep_item = V::set1(rates.keep_item);
     for (Size v = 0; v < d; v += kLanes) {
@@ -785,6 +894,9 @@ struct Micro {
         .count_above = count_above,
         .dot_gathered = dot_gathered,
         .bpr_steps = bpr_steps,
+        .rating_steps = rating_steps,
+        .sum_gathered = sum_gathered,
+        .add_scattered = add_scattered,
         .triple_step = triple_step,
         .pair_step = pair_step,
         .logistic = logistic,

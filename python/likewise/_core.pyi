@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 UInt16 = NDArray[np.uint16]
 Int8 = NDArray[np.int8]
@@ -178,6 +179,40 @@ def ranking_fold_in(
     biases: Float32,
     users: Float32,
 ) -> None: ...
+
+class RatingRule:
+    def __init__(self, mean: float, learning_rate: float, regularization: float) -> None: ...
+
+class RatingFactors:
+    def __init__(self, users: Float32, items: Float32, user_biases: Float32, item_biases: Float32) -> None: ...
+
+def n_rating_blocks(n_items: int, nnz: int, d: int) -> int: ...
+def arrange_ratings(
+    ctx: Context,
+    ratings: CSR,
+    seed: int,
+    n_blocks: int,
+    users: Int32,
+    items: Int32,
+    values: Float32,
+    starts: Int64,
+) -> None: ...
+def rating_epoch(
+    ctx: Context,
+    user_ids: Int32,
+    item_ids: Int32,
+    values: Float32,
+    starts: Int64,
+    rule: RatingRule,
+    seed: int,
+    epoch: int,
+    factors: RatingFactors,
+) -> float: ...
+def svdpp_epoch(
+    ctx: Context, ratings: CSR, implicit: CSR, rule: RatingRule, factors: RatingFactors, implicit_items: Float32
+) -> float: ...
+def implicit_sums(ctx: Context, implicit: CSR, implicit_items: Float32, out: Float32) -> None: ...
+def rating_fold_in(ctx: Context, ratings: CSR, rule: RatingRule, iterations: int, factors: RatingFactors) -> None: ...
 
 class SlimObjective:
     def __init__(self, l1: float, l2: float, non_negative: bool, iterations: int, tolerance: float) -> None: ...

@@ -56,8 +56,10 @@ _MODELS = {
     "popularity": "Popularity",
     "pure-svd": "PureSVD",
     "rp3beta": "RP3Beta",
+    "sgd-mf": "SGDMatrixFactorization",
     "slim": "SLIM",
     "slope-one": "SlopeOne",
+    "svdpp": "SVDpp",
     "user-knn": "UserKNN",
     "warp": "WARP",
 }
@@ -65,12 +67,12 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als, nmf, bpr, warp, logistic-mf, pure-svd)"),
+    ("factors", {"type": int}, "length of the vectors (als, nmf, bpr, warp, logistic-mf, pure-svd, sgd-mf, svdpp)"),
     (
         "regularization",
         {"type": float},
-        "penalty of long vectors (als, bpr, warp, logistic-mf), of squared weights (ease, edlae), of biases by sgd "
-        "(baseline)",
+        "penalty of long vectors (als, bpr, warp, logistic-mf, sgd-mf, svdpp), of squared weights (ease, edlae), of "
+        "biases by sgd (baseline)",
     ),
     (
         "alpha",
@@ -79,7 +81,11 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     ("unobserved_weight", {"type": float}, "weight of pairs that are not in the file (als)"),
     ("regularization_exponent", {"type": float}, "how the penalty grows with the number of interactions (als)"),
-    ("biases", {"action": argparse.BooleanOptionalAction}, "whether ratings have a mean and biases (explicit-als)"),
+    (
+        "biases",
+        {"action": argparse.BooleanOptionalAction},
+        "whether ratings have a mean and biases (explicit-als, sgd-mf)",
+    ),
     ("dropout", {"type": float}, "share of a history that is taken for dropped out (edlae)"),
     ("l1_regularization", {"type": float}, "penalty of an item's weights (slim), a vector's sizes (explicit-als)"),
     ("l2_regularization", {"type": float}, "penalty of squared weights (slim)"),
@@ -93,10 +99,10 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "iterations",
         {"type": int},
         "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, warp, "
-        "logistic-mf), most sweeps over an item's weights (slim)",
+        "logistic-mf), epochs (sgd-mf, svdpp), most sweeps over an item's weights (slim)",
     ),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
-    ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf; baseline by sgd)"),
+    ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf, sgd-mf, svdpp; baseline by sgd)"),
     ("user_regularization", {"type": float}, "penalty of a user's vector (nmf) or bias by als (baseline)"),
     ("item_regularization", {"type": float}, "penalty of an item's vector (nmf) or bias by als (baseline)"),
     (
@@ -136,13 +142,14 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "early_stopping",
         {"action": "store_true"},
-        "hide a fifth of each user's items, stop when they rank no better (als, bpr, warp, logistic-mf)",
+        "hide a fifth of each user's items, stop when they are ranked or predicted no "
+        "better (als, bpr, warp, logistic-mf, sgd-mf, svdpp)",
     ),
-    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (als, bpr, warp, logistic-mf)"),
+    ("n_iter_no_change", {"type": int}, "iterations that early stopping waits (those models)"),
     (
         "random_state",
         {"type": int},
-        "seed of starting values and draws (als, nmf, bpr, warp, logistic-mf, pure-svd; default 0)",
+        "seed of starting values and draws (als, nmf, bpr, warp, logistic-mf, pure-svd, sgd-mf, svdpp; default 0)",
     ),
     ("init_low", {"type": float}, "least starting value (nmf)"),
     ("init_high", {"type": float}, "greatest starting value (nmf)"),

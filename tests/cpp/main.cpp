@@ -1,10 +1,11 @@
-// What no binding reaches: the loop helper's exceptions and the micro-kernels. Run by ctest, under the sanitizers in
-// CI.
+// What no binding reaches: the exceptions of the loop helper and of cells, and the micro-kernels. Run by ctest, under
+// the sanitizers in CI.
 
 #include "expect.hpp"
 
 namespace likewise::testing {
 
+void test_grid();
 void test_micro();
 void test_parallel();
 
@@ -12,6 +13,7 @@ void test_parallel();
 
 int main() {
   likewise::testing::test_parallel();
+  likewise::testing::test_grid();
   likewise::testing::test_micro();
   return likewise::testing::n_failures == 0 ? 0 : 1;
 }

@@ -59,6 +59,9 @@ MODELS = {
     "pure-svd": lw.PureSVD(factors=8, random_state=0),
     "baseline": lw.BaselinePredictor(),
     "baseline-sgd": lw.BaselinePredictor("sgd", learning_rate=0.02),
+    "sgd-mf": lw.SGDMatrixFactorization(factors=8, learning_rate=0.05, iterations=30, random_state=0),
+    "sgd-mf-unbiased": lw.SGDMatrixFactorization(factors=8, learning_rate=0.05, biases=False, random_state=0),
+    "svdpp": lw.SVDpp(factors=8, learning_rate=0.02, iterations=30, random_state=0),
     "explicit-als": lw.ExplicitALS(factors=8, iterations=100, solver="cholesky", random_state=0),
     "explicit-als-cg": lw.ExplicitALS(factors=8, iterations=100, solver="cg", random_state=0),
     "explicit-als-plain": lw.ExplicitALS(factors=8, iterations=100, biases=False, random_state=0),
@@ -1219,6 +1222,8 @@ def test_predictions_of_ratings_keep_to_the_scale_where_asked_to(rating_model, d
 
 
 def test_a_fitted_users_ratings_folded_in_give_nearly_the_same(rating_model, dense):
+    if isinstance(rating_model, (lw.SGDMatrixFactorization, lw.SVDpp)):  # until small steps have come to rest
+        rating_model.set_params(learning_rate=0.01, regularization=0.3, iterations=3000)
     if isinstance(rating_model, lw.NMF):
         rating_model.set_params(iterations=1000)  # its updates are slow to settle
     rating_model.fit(dense)
@@ -1241,6 +1246,10 @@ def test_ratings_of_zero_and_below_count(rating_model):
 
 def test_ratings_near_the_end_of_float32_are_used(rating_model):
     huge = np.array([[3e38, -3e38], [3e38, 3e38]])
+    if isinstance(rating_model, (lw.SGDMatrixFactorization, lw.SVDpp)):
+        with pytest.raises(ValueError, match="the vectors have left float32; take a smaller learning_rate, or scale"):
+            rating_model.fit(huge)
+        return
     if "factors" in rating_model.get_params():  # whose squares are float32
         huge /= 1e21
     if not rating_model._allows_negative:

@@ -8,6 +8,7 @@ from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .nmf import NMF
 from .popularity import Popularity
+from .rating_sgd import SGDMatrixFactorization, SVDpp
 from .sgd import BPR, WARP, LogisticMF
 from .slim import SLIM
 from .slope_one import SlopeOne
@@ -31,6 +32,8 @@ __all__ = [
     "PureSVD",
     "RP3Beta",
     "Recommender",
+    "SGDMatrixFactorization",
+    "SVDpp",
     "SlopeOne",
     "UserKNN",
     "load",
