@@ -108,8 +108,9 @@ _TITLES = {
     ),
     "explicit_als": (
         "Explicit ALS",
-        "Seconds of an iteration over users and items at k factors: those of a fit of six less those of one of one, by "
-        "five. Three steps of conjugate gradients at most, the same penalties (weighted by the number of ratings) and "
+        "Seconds of an iteration over users and items at k factors: those of a fit of six or more less those of one of "
+        "one, by how many more. Three steps of conjugate gradients at most, the same penalties (weighted by the number "
+        "of ratings) and "
         "the biases of both sides; the RMSE after six iterations is of the fifth of the ratings held out. The ratings "
         "of synth data are drawn: biases, 16 factors and noise.",
     ),
