@@ -104,7 +104,8 @@ class Contestant(ABC):
 
     def check(self) -> dict[str, Any]:
         """The error on held-out ratings, which is below that of their mean."""
-        self._model = self.fit(1 + _TIMED)
+        if self._model is None:
+            self._model = self.fit(1 + _TIMED)
         held_out = self.problem.parts[1].tocoo()
         rmse = self.problem.rmse(self.estimates(held_out.row, held_out.col))
         worst = self.problem.rmse(self.problem.parts[0].data.mean(dtype=np.float64))
