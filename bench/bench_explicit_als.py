@@ -95,7 +95,7 @@ class Contestant(ABC):
 
     def time_iteration(self) -> float:
         """Seconds of an iteration; on small data of many, which stand out of the noise."""
-        more = max(_TIMED, _TIMED_RATINGS // self.problem.parts[0].nnz)
+        more = max(_TIMED, _TIMED_RATINGS // int(self.problem.parts[0].nnz))
         start = time.perf_counter()
         self.fit(1)
         middle = time.perf_counter()
