@@ -10,6 +10,7 @@ namespace likewise::bindings {
 void bind_als(py::module_& m);
 void bind_biases(py::module_& m);
 void bind_dense(py::module_& m);
+void bind_fm(py::module_& m);
 void bind_knn_ratings(py::module_& m);
 void bind_linear(py::module_& m);
 void bind_metrics(py::module_& m);
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_core, m) {
   bind_als(m);
   bind_biases(m);
   bind_dense(m);
+  bind_fm(m);
   bind_knn_ratings(m);
   bind_linear(m);
   bind_metrics(m);

@@ -79,6 +79,7 @@ struct Avx2 {
     }
   }
   static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static Reg over_root(Reg a, Reg b) { return _mm256_div_ps(a, _mm256_sqrt_ps(b)); }
   static float sqrt_scalar(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 };
 

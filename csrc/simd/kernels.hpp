@@ -60,6 +60,14 @@ struct RatingModel {
   float *users = nullptr, *items = nullptr, *user_biases = nullptr, *item_biases = nullptr;
 };
 
+/// A gradient for `adagrad_step`, and the length of steps; `mask` holds d numbers.
+struct AdaGradStep {
+  std::int64_t n = 0;
+  const float* const* rows = nullptr;
+  const float *weights = nullptr, *mask = nullptr;
+  float decay = 0, own = 0, rate = 0;
+};
+
 /// By how much a score of quantized vectors can be off (Cauchy and Schwarz): `kScoreSlack` is for rounding in float32,
 /// `kTinyScore` for numbers too small for it.
 inline constexpr float kScoreSlack = 1.5e-6F, kTinyScore = 1e-32F;
@@ -186,6 +194,13 @@ struct MicroKernels {
   void (*sum_gathered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const float* rows, float* out);
   void (*add_scattered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, float keep, const float* x,
                         float* rows);
+  /// out += sum_p weights[p] rows[ids[p]] for n rows that lie one after another, d long; d a multiple of kPad. Any
+  /// alignment.
+  void (*combine_gathered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const float* weights,
+                           const float* rows, float* out);
+  /// One step of AdaGrad up the gradient of `step`: with g = sum_p weights[p] rows[p] - (decay + own mask) x, squares +=
+  /// g^2 and x += rate g / sqrt(squares), element by element; d a multiple of kPad, squares above 0. Any alignment.
+  void (*adagrad_step)(std::int64_t d, const AdaGradStep& step, float* x, float* squares);
   /// One step of BPR of all three vectors with a given g; and one of a user and an item alone.
   void (*triple_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* liked, float* disliked);
   void (*pair_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* item);

@@ -3,8 +3,8 @@
 // every instantiation is local to that file and the linker never mixes instruction sets.
 //
 // V has: Reg, kLanes, kTileRows x kTileVecs (the register tile of a matrix product), load, store, set1, zero, add, sub,
-// mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, above(a, b): bit i tells whether a_i > b_i,
-// sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and transpose(in, out) of kLanes
+// mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, over_root(a, b): a / sqrt(b), above(a, b): bit
+// i tells whether a_i > b_i, sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and transpose(in, out) of kLanes
 // registers; Bits, with load_bits, store_bits, no_bits, both (and), parity (a ^ b ^ c) and majority of three;
 // add_where(sums, flags, i, x): x is added in the lanes whose flags are set, kLanes of them from flag i kLanes on.
 
@@ -824,6 +824,58 @@ struct Micro {
     }
   }
 
+  /// kVecs registers of a sum of rows, from column `first` on.
+  template <int kVecs, class Row>
+  static void combine_columns(Size n, const float* weights, Row row, Size first, Reg* sums) {
+    for (Size p = 0; p < n; ++p) {
+      const Reg weight = V::set1(weights[p]);
+      const float* from = row(p) + first;
+      for (int v = 0; v < kVecs; ++v) sums[v] = V::fma(weight, V::load(from + v * kLanes), sums[v]);
+    }
+  }
+
+  template <int kVecs>
+  static Size combine_gathered_in(Size n, Size d, const std::int32_t* ids, const float* weights, const float* rows,
+                                  float* out, Size j) {
+    for (; j + kVecs * kLanes <= d; j += kVecs * kLanes) {
+      Reg sums[kVecs];
+      for (int v = 0; v < kVecs; ++v) sums[v] = V::load(out + j + v * kLanes);
+      combine_columns<kVecs>(n, weights, [&](Size p) { return rows + static_cast<Size>(ids[p]) * d; }, j, sums);
+      for (int v = 0; v < kVecs; ++v) V::store(out + j + v * kLanes, sums[v]);
+    }
+    return j;
+  }
+
+  static void combine_gathered(Size n, Size d, const std::int32_t* ids, const float* weights, const float* rows,
+                               float* out) {
+    const Size j = combine_gathered_in<4>(n, d, ids, weights, rows, out, 0);
+    combine_gathered_in<1>(n, d, ids, weights, rows, out, j);
+  }
+
+  template <int kVecs>
+  static Size adagrad_step_in(Size d, const AdaGradStep& step, float* x, float* squares, Size j) {
+    const Reg decay = V::set1(step.decay), own = V::set1(step.own), rate = V::set1(step.rate);
+    for (; j + kVecs * kLanes <= d; j += kVecs * kLanes) {
+      Reg sums[kVecs];
+      for (int v = 0; v < kVecs; ++v) sums[v] = V::zero();
+      combine_columns<kVecs>(step.n, step.weights, [&](Size p) { return step.rows[p]; }, j, sums);
+      for (int v = 0; v < kVecs; ++v) {
+        const Size at = j + v * kLanes;
+        const Reg before = V::load(x + at);
+        const Reg gradient = V::fnma(V::fma(own, V::load(step.mask + at), decay), before, sums[v]);
+        const Reg square = V::fma(gradient, gradient, V::load(squares + at));
+        V::store(squares + at, square);
+        V::store(x + at, V::add(before, V::over_root(V::mul(rate, gradient), square)));
+      }
+    }
+    return j;
+  }
+
+  static void adagrad_step(Size d, const AdaGradStep& step, float* x, float* squares) {
+    const Size j = adagrad_step_in<4>(d, step, x, squares, 0);
+    adagrad_step_in<1>(d, step, x, squares, j);
+  }
+
   static void add_scattered(Size n, Size d, const std::int32_t* ids, float keep, const float* x, float* rows) {
     const Reg factor = V::set1(keep);
     for (Size p = 0; p < n; ++p) {
@@ -897,6 +949,8 @@ struct Micro {
         .rating_steps = rating_steps,
         .sum_gathered = sum_gathered,
         .add_scattered = add_scattered,
+        .combine_gathered = combine_gathered,
+        .adagrad_step = adagrad_step,
         .triple_step = triple_step,
         .pair_step = pair_step,
         .logistic = logistic,

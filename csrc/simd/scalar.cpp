@@ -92,6 +92,9 @@ struct Scalar {
     __builtin_prefetch(p);
 #endif
   }
+  static Reg over_root(Reg a, Reg b) {
+    return each([&](int i) { return a.v[i] / std::sqrt(b.v[i]); });
+  }
   static float sqrt_scalar(float x) { return std::sqrt(x); }
 };
 
