@@ -443,6 +443,64 @@ def ranking_steps(
     return x, y, b
 
 
+def fm_score(
+    left: npt.NDArray[np.floating],
+    right: npt.NDArray[np.floating],
+    table: npt.NDArray[np.floating],
+    within: bool,
+    mean: float = 0.0,
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """Score of a factorization machine, pair by pair, and its gradient; the last column of the table is weights."""
+    x, table = left + right, np.asarray(table, np.float64)
+    vectors, gradient = table[:, :-1], np.zeros_like(table)
+    score, gradient[:, -1] = mean + float(x @ table[:, -1]), x
+    for i in range(len(x)):
+        for j in range(i):
+            share = x[i] * x[j] if within else left[i] * right[j] + left[j] * right[i]
+            score += share * float(vectors[i] @ vectors[j])
+            gradient[i, :-1] += share * vectors[j]
+            gradient[j, :-1] += share * vectors[i]
+    return score, gradient
+
+
+def fm_batch(
+    loss: str,
+    samples: list[tuple[npt.NDArray[np.floating], list[npt.NDArray[np.floating]], float]],
+    table: npt.NDArray[np.floating],
+    squares: npt.NDArray[np.floating],
+    rate: float,
+    penalty: float,
+    within: bool = True,
+    mean: float = 0.0,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """One step of AdaGrad on samples: features of user and context, those of the item and of drawn ones, the value.
+
+    WARP takes the one drawn item in the first draw. Returns table, squares and the sum that the kernel returns.
+    """
+    gradient, total = np.zeros(np.shape(table)), 0.0
+    for left, rights, value in samples:
+        scores, slopes = zip(*(fm_score(left, right, table, within, mean) for right in rights), strict=True)
+        if loss == "regression":
+            moves, figure = [value - scores[0]], (value - scores[0]) ** 2
+        elif loss == "logistic":
+            signs = [1.0 if value > 0 else -1.0] + [-1.0] * (len(rights) - 1)
+            moves = [sign * float(logistic(-sign * f)) for sign, f in zip(signs, scores, strict=True)]
+            figure = sum(np.logaddexp(0, -sign * f) for sign, f in zip(signs, scores, strict=True))
+        else:
+            x = scores[0] - scores[1]
+            g = float(logistic(-x)) if loss == "bpr" else np.log(2) * (x < 1)  # two others: log(2 / 1)
+            moves, figure = [g, -g], float(x > 0)
+        total += figure
+        if not any(moves):
+            continue
+        for move, slope in zip(moves, slopes, strict=True):
+            gradient += move * slope
+        n_read = (left != 0).astype(float) + sum((right != 0).astype(float) for right in rights)
+        gradient -= penalty * n_read[:, np.newaxis] * table
+    squares = squares + gradient**2
+    return table + rate * gradient / np.sqrt(squares), squares, total
+
+
 def rating_steps(
     ratings: list[tuple[int, int, float]],
     mean: float,

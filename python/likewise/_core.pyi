@@ -145,6 +145,38 @@ class NegativeSampling:
     uniform: NegativeSampling
     popularity: NegativeSampling
 
+class FmLoss:
+    regression: FmLoss
+    logistic: FmLoss
+    bpr: FmLoss
+    warp: FmLoss
+
+class FmRule:
+    def __init__(
+        self,
+        loss: FmLoss,
+        within: bool,
+        n_candidates: int,
+        batch_size: int,
+        mean: float,
+        learning_rate: float,
+        regularization: float,
+    ) -> None: ...
+
+def fm_epoch(
+    ctx: Context,
+    by_user: CSR,
+    users: CSR,
+    items: CSR,
+    contexts: CSR,
+    rule: FmRule,
+    seed: int,
+    epoch: int,
+    vectors: Float32,
+    squares: Float32,
+    n_factors: int,
+) -> tuple[float, int]: ...
+
 class RankingRule:
     def __init__(
         self,

@@ -49,6 +49,7 @@ _MODELS = {
     "ease": "EASE",
     "edlae": "EDLAE",
     "explicit-als": "ExplicitALS",
+    "fm": "FactorizationMachine",
     "item-knn": "ItemKNN",
     "logistic-mf": "LogisticMF",
     "nmf": "NMF",
@@ -67,11 +68,11 @@ _DEFAULT_METRICS = "ndcg@10,recall@20,precision@10,hit_rate@10,map@10,mrr@10"
 
 # Parameters of the models, by the names they have there. A model that lacks one refuses it.
 _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("factors", {"type": int}, "length of the vectors (als, nmf, bpr, warp, logistic-mf, pure-svd, sgd-mf, svdpp)"),
+    ("factors", {"type": int}, "length of the vectors (als, fm, nmf, bpr, warp, logistic-mf, pure-svd, sgd-mf, svdpp)"),
     (
         "regularization",
         {"type": float},
-        "penalty of long vectors (als, bpr, warp, logistic-mf, sgd-mf, svdpp), of squared weights (ease, edlae), of "
+        "penalty of long vectors (als, bpr, fm, warp, logistic-mf, sgd-mf, svdpp), of squared weights (ease, edlae), of "
         "biases by sgd (baseline)",
     ),
     (

@@ -67,6 +67,10 @@ MODELS = {
     "explicit-als-plain": lw.ExplicitALS(factors=8, iterations=100, biases=False, random_state=0),
     "explicit-als-descent": lw.ExplicitALS(factors=8, iterations=100, non_negative=True, random_state=0),
     "nmf": lw.NMF(factors=3, random_state=0),
+    "fm-warp": lw.FactorizationMachine(factors=8, batch_size=16, random_state=0),
+    "fm-bpr": lw.FactorizationMachine(factors=8, loss="bpr", pairs="between", batch_size=16, random_state=0),
+    "fm-logistic": lw.FactorizationMachine(factors=8, loss="logistic", batch_size=16, random_state=0),
+    "fm-regression": lw.FactorizationMachine(factors=8, loss="regression", batch_size=16, random_state=0),
     "slope-one": lw.SlopeOne(),
     "slope-one-weighted": lw.SlopeOne(weighted=True),
 }
@@ -151,12 +155,17 @@ def _is_sparse(model):
 
 def _knows_taste(model):
     """Whether the model ranks by what it knows of a user, and so for nobody of whom it knows nothing."""
-    return not isinstance(model, (lw.Popularity, RatingRecommender))
+    return not isinstance(model, lw.Popularity) and not _estimates_ratings(model)
+
+
+def _estimates_ratings(model):
+    """Whether the model predicts ratings from a mean and biases, so for those of whom it knows nothing too."""
+    return isinstance(model, RatingRecommender) and model._predicts_ratings
 
 
 def _of_pairs(model, scores):
     """What `predict` makes of scores: a model of ratings keeps to their scale."""
-    return np.clip(scores, *model.rating_scale_) if isinstance(model, RatingRecommender) else scores
+    return np.clip(scores, *model.rating_scale_) if _estimates_ratings(model) else scores
 
 
 def _reached(model, dense, user):
@@ -400,7 +409,7 @@ def test_histories_without_interactions(model, matrix, make):
     empty = make((N_USERS, N_ITEMS))
     items = model.recommend(interactions=empty, k=3).items
     assert_array_equal(items, np.full((N_USERS, 3), -1) if _knows_taste(model) else np.tile(items[0], (N_USERS, 1)))
-    if isinstance(model, RatingRecommender):
+    if _estimates_ratings(model):
         assert np.isnan(model.score(empty))
     else:
         assert model.score(empty) == 0
@@ -517,6 +526,7 @@ def test_attributes_are_those_documented(model, dense):
     documented = _documented_attributes(model)
     assert documented.keys() == {name for name in vars(model) if name.endswith("_")}
     sizes = {"n_users": N_USERS, "n_items": N_ITEMS, "factors": getattr(model, "factors", None)}
+    sizes["n_features"] = N_USERS + N_ITEMS
     for name, kind in documented.items():
         value = getattr(model, name)
         if kind.startswith("ndarray of shape"):
@@ -1106,7 +1116,7 @@ def test_predict_from_histories_names_the_best_item(model, dense, kind):
     ids=str,
 )
 def test_predict_refuses_bad_pairs(model, matrix, users, items, error, message):
-    if isinstance(model, RatingRecommender) and error is IndexError:
+    if _estimates_ratings(model) and error is IndexError:
         pytest.skip("unknown users and items are no error to this model")
     with pytest.raises(error, match=f"^{message}$"):
         model.fit(matrix).predict(users, items)
@@ -1115,7 +1125,7 @@ def test_predict_refuses_bad_pairs(model, matrix, users, items, error, message):
 def test_score_is_the_ndcg_of_hidden_items(model, dense):
     """By hand: a fifth of each row of two and more, ranked from the rest."""
     model.fit(dense)
-    if isinstance(model, RatingRecommender):
+    if _estimates_ratings(model):
         pytest.skip("the score of this model is of ratings")
     visible, hidden = base.hide_items(CSR.from_scipy(sp.csr_array(dense)))
     assert_array_equal(visible.to_scipy().toarray() + hidden.to_scipy().toarray(), dense)
@@ -1135,7 +1145,7 @@ def test_score_of_a_row_does_not_depend_on_the_others(model, dense):
     model.fit(dense)
     rows = np.flatnonzero((dense > 0).sum(axis=1) >= 2)
     each = np.array([model.score(dense[[row]]) for row in rows])
-    if isinstance(model, RatingRecommender):  # of all hidden ratings together
+    if _estimates_ratings(model):  # of all hidden ratings together
         n_hidden = np.maximum(1, (dense > 0).sum(axis=1)[rows] // 5)
         assert model.score(dense) == pytest.approx(-np.sqrt(np.average(each**2, weights=n_hidden)))
     else:
@@ -1144,13 +1154,13 @@ def test_score_of_a_row_does_not_depend_on_the_others(model, dense):
 
 def test_score_without_anything_to_hide_is_zero(model, matrix):
     score = model.fit(matrix).score(np.eye(N_ITEMS))
-    assert np.isnan(score) if isinstance(model, RatingRecommender) else score == 0
+    assert np.isnan(score) if _estimates_ratings(model) else score == 0
 
 
 # ---- models of ratings ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[name for name, known in MODELS.items() if isinstance(known, RatingRecommender)])
+@pytest.fixture(params=[name for name, known in MODELS.items() if _estimates_ratings(known)])
 def rating_model(request):
     return clone(MODELS[request.param])
 
@@ -1224,6 +1234,8 @@ def test_predictions_of_ratings_keep_to_the_scale_where_asked_to(rating_model, d
 def test_a_fitted_users_ratings_folded_in_give_nearly_the_same(rating_model, dense):
     if isinstance(rating_model, (lw.SGDMatrixFactorization, lw.SVDpp)):  # until small steps have come to rest
         rating_model.set_params(learning_rate=0.01, regularization=0.3, iterations=3000)
+    if isinstance(rating_model, lw.FactorizationMachine):  # whose steps grow short
+        rating_model.set_params(learning_rate=0.3, regularization=0.3, iterations=3000)
     if isinstance(rating_model, lw.NMF):
         rating_model.set_params(iterations=1000)  # its updates are slow to settle
     rating_model.fit(dense)

@@ -51,6 +51,8 @@ CHECKED = [
     lw.ExplicitALS(factors=4, iterations=4, random_state=0),
     lw.ExplicitALS(factors=4, biases=False, non_negative=True, random_state=0, n_jobs=2),
     lw.NMF(factors=4, random_state=0),
+    lw.FactorizationMachine(factors=4, iterations=3),
+    lw.FactorizationMachine(factors=20, iterations=3, loss="regression", pairs="between", n_jobs=2),
     lw.SlopeOne(),
     lw.SlopeOne(weighted=True, n_jobs=2),
 ]

@@ -4,6 +4,7 @@ from .als import ImplicitALS
 from .base import Recommender, load
 from .baseline import BaselinePredictor
 from .explicit_als import ExplicitALS
+from .fm import FactorizationMachine
 from .linear import EASE, EDLAE
 from .neighbors import ItemKNN, UserKNN
 from .nmf import NMF
@@ -24,6 +25,7 @@ __all__ = [
     "WARP",
     "BaselinePredictor",
     "ExplicitALS",
+    "FactorizationMachine",
     "ImplicitALS",
     "ItemKNN",
     "LogisticMF",

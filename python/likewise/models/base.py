@@ -30,7 +30,7 @@ from likewise.retrieval import MAX_K, ApproximateIndex, mean_ndcg, top_k
 
 from ._results import Recommendations, SimilarItems, SimilarUsers
 
-__all__ = ["Recommender", "VectorRecommender", "hide_items", "is_single", "load", "zero_rows"]
+__all__ = ["Recommender", "VectorRecommender", "entry_positions", "hide_items", "is_single", "load", "zero_rows"]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -954,6 +954,15 @@ def load(path: str | os.PathLike[str]) -> Recommender:
         return model_class._from_file(header, arrays)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"load: the file of this {name} is damaged ({error})") from error
+
+
+def entry_positions(whole: CSR, part: CSR, columns: Int64Array) -> Int64Array:
+    """Where in `whole` the entries of `part` stand, whose rows are alike and whose column j is `columns[j]` there."""
+    n = whole.n_cols
+    places = whole.row_numbers().astype(np.int64) * n + whole.indices  # rising
+    wanted = part.row_numbers().astype(np.int64) * n + columns[part.indices]
+    found: Int64Array = np.searchsorted(places, wanted)
+    return found
 
 
 def zero_rows(vectors: Float32Array) -> Int64Array:

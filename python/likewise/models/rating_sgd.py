@@ -16,7 +16,7 @@ from likewise._validation import check_flag, check_float, check_int, check_rando
 from likewise.data import CSR, Interactions
 
 from ._ratings import RatingVectorRecommender, Users, fit_baselines, user_baselines
-from .base import hide_items
+from .base import entry_positions, hide_items
 
 __all__ = ["SGDMatrixFactorization", "SVDpp"]
 
@@ -447,10 +447,7 @@ class _RatingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
 def _given_again(seen: CSR, events: CSR, item_rows: Int64Array) -> CSR:
     """The entries of `seen` whose pairs are in `events`, rows alike, whose items are numbered otherwise."""
-    n = seen.n_cols
-    places = seen.row_numbers() * n + seen.indices  # rising
-    wanted = np.sort(events.row_numbers() * n + item_rows[events.indices])
-    at = np.searchsorted(places, wanted)
+    at = np.sort(entry_positions(seen, events, item_rows))
     counts = np.concatenate([[0], np.cumsum(events.row_counts())])
     return CSR(counts, seen.indices[at], seen.values[at], seen.shape)
 

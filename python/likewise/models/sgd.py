@@ -15,7 +15,7 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions
 
-from .base import VectorRecommender, hide_items
+from .base import VectorRecommender, entry_positions, hide_items
 
 __all__ = ["BPR", "WARP", "LogisticMF"]
 
@@ -421,11 +421,8 @@ def _trained_rows(known: CSR, events: CSR, user_rows: Int64Array, item_rows: Int
     """Rows of `known` for the users in `touched` rows of `events`: weights where events are, else 0."""
     rows = known.take_rows(user_rows[touched])
     taken = events.take_rows(touched)
-    n = rows.n_cols
-    places = rows.row_numbers() * n + rows.indices  # rising
-    wanted = taken.row_numbers() * n + item_rows[taken.indices]
     values = np.zeros(rows.nnz, np.float32)
-    values[np.searchsorted(places, wanted)] = taken.values
+    values[entry_positions(rows, taken, item_rows)] = taken.values
     return CSR(rows.indptr, rows.indices, values, rows.shape)
 
 
