@@ -32,6 +32,7 @@ _MAX_RATE = 1e3
 _MAX_EPOCHS = 2**32  # draws are numbered by them
 _MAX_CANDIDATES = 1024
 _MAX_BATCH = 2**20
+_AUTO_BATCHES = (16, 1024)
 _MAX_FEATURES = 2**31 - 1
 _LANES = 16  # the kernels' vectors are padded to a multiple of it, after a weight
 _START_SCALE = 0.1
@@ -155,9 +156,10 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         Draws for an interaction at most, with ``loss="warp"``; 1 to 1024.
     n_negatives : int, default=4
         Items drawn for a liked one, with ``loss="logistic"``; 0 to 1024.
-    batch_size : int, default=256
+    batch_size : int, default=None
         Interactions whose gradients are added up before features move, 1 to 1,048,576. A feature moves once a batch:
-        small ones learn more in an iteration, great ones run faster.
+        small ones learn more in an iteration, great ones run faster. None is a hundredth of the interactions, between
+        16 and 1,024.
     clip : bool, default=True
         Whether predicted ratings are kept between the lowest and the highest of the fit, with ``loss="regression"``.
     partial_iterations : int, default=10
@@ -268,7 +270,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         item_identities: bool = True,
         max_trials: int = 32,
         n_negatives: int = 4,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         clip: bool = True,
         partial_iterations: int = 10,
         random_state: Any = None,
@@ -337,7 +339,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
                 raise ValueError(
                     f"{name}: {option} is of loss={loss!r}, got {value!r} with {self.loss!r}; leave it {default!r}"
                 )
-        check_int(name, "batch_size", self.batch_size, minimum=1, maximum=_MAX_BATCH)
+        if self.batch_size is not None:
+            check_int(name, "batch_size", self.batch_size, minimum=1, maximum=_MAX_BATCH)
         check_int(name, "partial_iterations", self.partial_iterations, minimum=1, maximum=2**20)
         for callback in self._callback_list():
             if not callable(callback):
@@ -348,13 +351,16 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             return []
         return list(self.callbacks) if isinstance(self.callbacks, (list, tuple)) else [self.callbacks]
 
-    def _rule(self, backend: Backend) -> Any:
+    def _rule(self, backend: Backend, n_interactions: int) -> Any:
+        batch_size = self.batch_size
+        if batch_size is None:
+            batch_size = min(max(_AUTO_BATCHES[0], n_interactions // 100), _AUTO_BATCHES[1])
         n_candidates = {"warp": self.max_trials, "logistic": self.n_negatives}.get(self.loss, 1)
         return backend.kernels.FmRule(
             getattr(backend.kernels.FmLoss, self.loss),
             self.pairs == "all",
             int(n_candidates),
-            int(self.batch_size),
+            int(batch_size),
             self.global_mean_,
             float(self.learning_rate),
             float(self.regularization),
@@ -459,7 +465,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         sides = self._sides(given, layout, np.arange(data.n_users), np.arange(data.n_items))
         is_known = _known_features(data.by_user, sides)
         arrays = [backend.csr(data.by_user), *(backend.csr(side) for side in sides)]
-        rule, callbacks = self._rule(backend), self._callback_list()
+        rule, callbacks = self._rule(backend, data.nnz), self._callback_list()
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=name)
         try:
             for iteration in bar:
@@ -518,9 +524,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     def _composed(self, backend: Backend, features: CSR) -> tuple[Float32Array, Float32Array]:
         """Vectors and constants of the rows of `features`: of all that they have together."""
         vectors = backend.empty((features.n_rows, self.feature_factors_.shape[1]))
-        backend.kernels.spmm(
-            backend.context, backend.csr(features), backend.asarray(self.feature_factors_), vectors
-        )
+        backend.kernels.spmm(backend.context, backend.csr(features), backend.asarray(self.feature_factors_), vectors)
         sums: Float32Array = backend.to_numpy(vectors)
         matrix = features.to_scipy()
         constants = matrix @ self.feature_weights_.astype(np.float64)
@@ -611,7 +615,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             np.arange(joined.n_items),
         )  # fmt: skip
         arrays = [backend.csr(learned), *(backend.csr(side) for side in part)]
-        rule, n_epochs = self._rule(backend), self._n_epochs
+        rule, n_epochs = self._rule(backend, new.nnz), self._n_epochs
         for _ in range(self.partial_iterations):
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
             table.learn(backend, arrays, rule, self._seed, n_epochs)
