@@ -72,8 +72,8 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "regularization",
         {"type": float},
-        "penalty of long vectors (als, bpr, fm, warp, logistic-mf, sgd-mf, svdpp), of squared weights (ease, edlae), of "
-        "biases by sgd (baseline)",
+        "penalty of long vectors (als, bpr, fm, warp, logistic-mf, sgd-mf, svdpp), of squared weights (ease, edlae), "
+        "of biases by sgd (baseline)",
     ),
     (
         "alpha",
@@ -99,11 +99,13 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "iterations",
         {"type": int},
-        "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, warp, "
+        "sweeps over users and items (als, nmf, baseline, pure-svd), passes over interactions (bpr, fm, warp, "
         "logistic-mf), epochs (sgd-mf, svdpp), most sweeps over an item's weights (slim)",
     ),
+    ("loss", {"choices": ("regression", "logistic", "bpr", "warp")}, "what scores learn (fm)"),
+    ("batch_size", {"type": int}, "interactions whose gradients are added up before vectors move (fm)"),
     ("method", {"choices": ("als", "sgd")}, "how biases are found (baseline)"),
-    ("learning_rate", {"type": float}, "length of steps (bpr, warp, logistic-mf, sgd-mf, svdpp; baseline by sgd)"),
+    ("learning_rate", {"type": float}, "length of steps (bpr, fm, warp, logistic-mf, sgd-mf, svdpp; baseline by sgd)"),
     ("user_regularization", {"type": float}, "penalty of a user's vector (nmf) or bias by als (baseline)"),
     ("item_regularization", {"type": float}, "penalty of an item's vector (nmf) or bias by als (baseline)"),
     (
@@ -127,10 +129,10 @@ _PARAMETERS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "how negatives are drawn (bpr)",
     ),
     ("n_candidates", {"type": int}, "candidates of a negative with --sampling dynamic (bpr)"),
-    ("max_trials", {"type": int}, "draws for an interaction at most (warp)"),
+    ("max_trials", {"type": int}, "draws for an interaction at most (fm, warp)"),
     ("k_os", {"type": int}, "which of the best of --n-positives is learned from (warp)"),
     ("n_positives", {"type": int}, "interactions drawn for --k-os (warp)"),
-    ("n_negatives", {"type": int}, "negatives of an interaction (logistic-mf)"),
+    ("n_negatives", {"type": int}, "negatives of an interaction (fm, logistic-mf)"),
     (
         "item_biases",
         {"action": argparse.BooleanOptionalAction},

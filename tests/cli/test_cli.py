@@ -529,6 +529,7 @@ def test_parquet_without_a_library_says_what_to_install(model_file, monkeypatch,
 
 def test_every_model_and_parameter_can_be_asked_for():
     in_python_alone = {"callbacks", "compute_loss", "partial_iterations", "verbose", "warm_start"}
+    in_python_alone |= {"pairs", "user_identities", "item_identities"}  # of features, which files do not hold
     models = [name for name in lw.models.__all__ if isinstance(getattr(lw.models, name), type)]
     assert set(models) - {"Recommender"} == set(cli._MODELS.values())
     parameters = {name for model in cli._MODELS.values() for name in getattr(lw, model)().get_params()}

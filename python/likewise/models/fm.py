@@ -184,7 +184,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     feature_weights_ : ndarray of shape (n_features,), float32
         Their weights.
     feature_slices_ : dict
-        Slices of rows by name: ``"users"``, ``"user_features"``, ``"items"``, ``"item_features"``, ``"context_features"``.
+        Slices of rows by name: ``"users"``, ``"user_features"``, ``"items"``, ``"item_features"`` and
+        ``"context_features"``.
     user_factors_ : ndarray of shape (n_users, factors), float32
         Sums of the vectors of each user's features, times their values.
     item_factors_ : ndarray of shape (n_items, factors), float32
@@ -463,7 +464,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         self._set_scale(data.by_user)
         self.n_iter_, self.history_ = 0, []
         sides = self._sides(given, layout, np.arange(data.n_users), np.arange(data.n_items))
-        is_known = _known_features(data.by_user, sides)
+        is_known = _known_features(data.by_user, sides, self._is_learned(data.by_user))
         arrays = [backend.csr(data.by_user), *(backend.csr(side) for side in sides)]
         rule, callbacks = self._rule(backend, data.nnz), self._callback_list()
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=name)
@@ -477,7 +478,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
                 if callbacks:
                     self._publish(backend, table, sides, is_known)
                 bar.set(**{_FIGURES[self.loss]: self.history_[-1]})
-                if any([bool(callback(self, iteration, None)) for callback in callbacks]):
+                stops = [bool(callback(self, iteration, None)) for callback in callbacks]  # as with every model
+                if any(stops):
                     break
         finally:
             # After an interrupt too: what stands is whole, but for the epoch that was under way.
@@ -492,6 +494,13 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
                 )
         if layout.n_rows > _MAX_FEATURES:
             raise ValueError(f"{name}: there may be at most 2**31 - 1 features, got {layout.n_rows}")
+
+    def _is_learned(self, matrix: CSR) -> npt.NDArray[np.bool_]:
+        """Which stored values the loss learns from."""
+        values = matrix.values
+        if self.loss == "regression":
+            return np.ones(values.size, dtype=bool)
+        return np.not_equal(values, 0) if self.loss == "logistic" else np.greater(values, 0)
 
     def _set_features(self, layout: _Layout, given: _Given) -> None:
         self._layout, self._given = layout, given._replace(contexts=_no_features(0))
@@ -517,8 +526,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
     def _set_zero_items(self, items: CSR) -> None:
         """Take note of the items of which nothing is known."""
-        is_known = self.feature_factors_.any(axis=1) | (self.feature_weights_ != 0)
-        n_known = np.bincount(items.row_numbers()[is_known[items.indices]], minlength=items.n_rows)
+        known = self._features_with_vectors()
+        n_known = np.bincount(items.row_numbers()[np.isin(items.indices, known)], minlength=items.n_rows)
         self._zero_items = self._unrated = np.flatnonzero(n_known == 0)
 
     def _composed(self, backend: Backend, features: CSR) -> tuple[Float32Array, Float32Array]:
@@ -609,7 +618,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         learned, contexts = self._to_learn(seen, events, at, given.contexts)
         backend = self._backend()
         table = self._resumed(backend, layout)
-        everyone = self._sides(given, layout, np.arange(joined.n_users), np.arange(joined.n_items))
+        everyone = self._sides(
+            given._replace(contexts=_no_features(0)), layout, np.arange(joined.n_users), np.arange(joined.n_items)
+        )
         part = self._sides(
             _Given(given.users.take_rows(user_rows[touched]), given.items, contexts), layout, user_rows[touched],
             np.arange(joined.n_items),
@@ -620,10 +631,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
             table.learn(backend, arrays, rule, self._seed, n_epochs)
         table.check(name)
-        is_known = _known_features(joined.by_user, everyone)
-        starts, n = layout.starts, layout.context_features
-        is_known[starts[4] :] = self._known_contexts()
-        is_known[starts[4] :][contexts.indices if n else []] = True
+        is_known = _known_features(joined.by_user, everyone, self._is_learned(joined.by_user))
+        of_contexts = self._features_with_vectors() - self._layout.starts[4]
+        is_known[layout.starts[4] + np.concatenate([of_contexts[of_contexts >= 0], given.contexts.indices])] = True
         with self._all_or_nothing():
             self._set_interactions(joined)
             mean = self.global_mean_
@@ -634,10 +644,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             self._publish(backend, table, everyone, is_known)
         return self
 
-    def _known_contexts(self) -> npt.NDArray[np.bool_]:
-        rows = slice(self._layout.starts[4], None)
-        known: npt.NDArray[np.bool_] = self.feature_factors_[rows].any(axis=1)
-        return known
+    def _features_with_vectors(self) -> Int64Array:
+        """Rows of the features that some interaction had: of others the vector is zero."""
+        return np.flatnonzero(np.einsum("nd,nd->n", self.feature_factors_, self.feature_factors_))
 
     def _merged_features(self, given: Any, name: str, ids: Any, rows: Int64Array, n: int) -> CSR:
         """Features of all, with those of the users or items in `rows` in place of what was known of them."""
@@ -656,26 +665,24 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
     def _to_learn(self, seen: CSR, events: CSR, at: Int64Array, contexts: CSR) -> tuple[CSR, CSR]:
         """What an epoch goes over: the events alone or, where items are drawn, among what their users have as well."""
-        if self._predicts_ratings:
-            order = np.argsort(at, kind="stable")
-            counts = np.concatenate([[0], np.cumsum(events.row_counts())])
-            matrix = CSR(counts, seen.indices[at[order]], seen.values[at[order]], seen.shape)
-            return matrix, contexts.take_rows(order) if contexts.n_cols else _no_features(matrix.nnz)
-        values = np.zeros(seen.nnz, np.float32)
-        values[at] = events.values
-        matrix = CSR(seen.indptr, seen.indices, values, seen.shape)
-        if not contexts.n_cols:
-            return matrix, _no_features(matrix.nnz)
-        picked = np.full(seen.nnz, -1)
+        picked = np.full(seen.nnz, -1)  # the event of each entry of `seen`
         picked[at] = np.arange(events.nnz)
-        return matrix, _rows_or_none(contexts, picked)
+        if self._predicts_ratings:
+            kept = picked >= 0
+            counts = np.concatenate([[0], np.cumsum(events.row_counts())])
+            matrix, picked = CSR(counts, seen.indices[kept], seen.values[kept], seen.shape), picked[kept]
+        else:
+            values = np.zeros(seen.nnz, np.float32)
+            values[at] = events.values
+            matrix = CSR(seen.indptr, seen.indices, values, seen.shape)
+        return matrix, _rows_or_none(contexts, picked) if contexts.n_cols else _no_features(matrix.nnz)
 
     def _resumed(self, backend: Backend, layout: _Layout) -> _Table:
         """All that was learned; starting values where nothing was."""
         k = self._n_features_out
         table = _Table.random(backend, np.random.default_rng([self._seed, self._n_epochs]), layout.n_rows, k)
         old, new = self._layout.starts, layout.starts
-        known = np.flatnonzero(self.feature_factors_.any(axis=1))
+        known = self._features_with_vectors()
         block = np.searchsorted(old, known, side="right") - 1
         rows = known + (np.asarray(new) - np.asarray(old))[block]
         table.vectors[rows, :k], table.vectors[rows, k] = self.feature_factors_[known], self.feature_weights_[known]
@@ -1063,10 +1070,13 @@ def _in_table(features: CSR, identities: Int64Array | None, first_identity: int,
     return CSR(indptr, ids, values, (features.n_rows, n_cols))
 
 
-def _known_features(by_user: CSR, sides: _Sides) -> npt.NDArray[np.bool_]:
-    """Whether some interaction has the feature."""
+def _known_features(matrix: CSR, sides: _Sides, is_learned: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether some interaction that is learned has the feature."""
     is_known = np.zeros(sides.users.n_cols, dtype=bool)
-    for side, counts in ((sides.users, by_user.row_counts()), (sides.items, by_user.column_counts())):
-        is_known[side.indices[(counts > 0)[side.row_numbers()]]] = True
-    is_known[sides.contexts.indices] = True
+    for side, rows in ((sides.users, matrix.row_numbers()), (sides.items, matrix.indices)):
+        has_some = np.zeros(side.n_rows, dtype=bool)
+        has_some[rows[is_learned]] = True
+        is_known[side.indices[has_some[side.row_numbers()]]] = True
+    if sides.contexts.n_rows:
+        is_known[sides.contexts.indices[is_learned[sides.contexts.row_numbers()]]] = True
     return is_known
