@@ -274,6 +274,17 @@ def test_fit_refuses_features_that_do_not_fit(tastes, features, message):
     assert not [name for name in vars(model) if "asked" in name]
 
 
+@pytest.mark.parametrize("given", [pd.DataFrame({"genre": ["a"] * N_ITEMS}), "tags.csv", {"a": 1}, [["a"]] * N_ITEMS])
+def test_fit_says_what_features_it_takes(tastes, given):
+    with pytest.raises(TypeError, match=r"must be a matrix of numbers with a row for each item, or Interactions\.from"):
+        machine().fit(tastes[0], item_features=given)
+
+
+def test_contexts_are_of_models_that_were_fitted_with_them(tastes):
+    with pytest.raises(ValueError, match="context_features are not known to this model, which was fitted without"):
+        machine(iterations=1).fit(tastes[0]).recommend(0, context_features=[[1]])
+
+
 def test_a_side_without_features_is_refused(tastes):
     with pytest.raises(ValueError, match="items must have features: give item_features, or leave item_identities True"):
         machine(item_identities=False).fit(tastes[0])

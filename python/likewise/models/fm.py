@@ -374,7 +374,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         subject = type(self).__name__
         if given is None:
             return _no_features(n)
-        data = as_interactions(given, f"{subject}: {name}", allow_negative=True)
+        data = _as_matrix(given, subject, name)
         matrix = data.by_user
         if ids is not None and data.user_map.kind != "row":
             rows = data.user_map.find(ids.labels, subject, name)
@@ -839,11 +839,13 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     def _asked_contexts(self, given: Any, n: int) -> CSR:
         """Contexts of n users or pairs; a single one stays one."""
         name, wanted = type(self).__name__, self._layout.context_features
-        matrix = as_interactions(given, f"{name}: context_features", allow_negative=True).by_user
+        if wanted == 0:
+            raise ValueError(f"{name}: context_features are not known to this model, which was fitted without")
+        matrix = _as_matrix(given, name, "context_features").by_user
         if matrix.n_cols != wanted or matrix.n_rows not in (1, n):
+            rows = "1 row" if n == 1 else f"1 or {n} rows"
             raise ValueError(
-                f"{name}: context_features must have {wanted} columns as in fit, and 1 or {n} rows, got shape "
-                f"{matrix.shape}"
+                f"{name}: context_features must have {wanted} columns as in fit, and {rows}, got shape {matrix.shape}"
             )
         return matrix
 
@@ -1041,6 +1043,17 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
 _ROWS = {"user_features": "user", "item_features": "item", "context_features": "stored interaction"}
 _FIGURES = {"regression": "rmse", "logistic": "loss", "bpr": "correct", "warp": "correct"}
+
+
+def _as_matrix(given: Any, subject: str, name: str) -> Interactions:
+    try:
+        return as_interactions(given, f"{subject}: {name}", allow_negative=True)
+    except TypeError as error:
+        ids = "" if name == "context_features" else ", or Interactions.from_arrays(ids, features)"
+        raise TypeError(
+            f"{subject}: {name} must be a matrix of numbers with a row for each {_ROWS[name]}{ids}; got "
+            f"{type(given).__name__}"
+        ) from error
 
 
 def _no_features(n: int) -> CSR:
