@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
+import os
+import subprocess
+import tempfile
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -15,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import scipy.io
 import scipy.sparse as sp
 
 import likewise as lw
@@ -76,6 +81,10 @@ class Contestant(ABC):
     @abstractmethod
     def factors(self) -> Arrays:
         """Vectors of users and items, and biases of items."""
+
+    def version(self) -> str:
+        """Version of the library."""
+        return importlib.metadata.version(self.distribution)
 
 
 class Likewise(Contestant):
@@ -196,8 +205,60 @@ class LightFM(Contestant):
         return model.user_embeddings, model.item_embeddings, model.item_biases
 
 
+class Buffalo(Contestant):
+    """``buffalo.WARP`` by its default AdaGrad; an epoch is what four more take, as with cornac.
+
+    In the interpreter that LIKEWISE_BUFFALO_PYTHON names, for it needs an old numpy.
+    """
+
+    distribution = "buffalo"
+    losses = ("warp",)
+    more_epochs = 4
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        python = os.environ.get("LIKEWISE_BUFFALO_PYTHON", "")
+        if not python:
+            raise PeerUnavailableError("buffalo needs LIKEWISE_BUFFALO_PYTHON, an interpreter that has it")
+        self._folder = tempfile.TemporaryDirectory()
+        scipy.io.mmwrite(os.path.join(self._folder.name, "matrix.mtx"), problem.matrix)
+        arguments = (self._folder.name, problem.factors, problem.threads, problem.max_trials)
+        self._process = subprocess.Popen(
+            [python, os.path.join(os.path.dirname(__file__), "buffalo_process.py"), *map(str, arguments)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    def _fit(self, epochs: int) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"epochs": epochs}) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("{"):  # else what the library prints
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise PeerUnavailableError(f"buffalo's process ended with {self._process.wait()}")
+
+    def epoch(self) -> float:
+        one = self._fit(1)["seconds"]
+        found = self._fit(1 + self.more_epochs)
+        self._file = found["file"]
+        return max(float(found["seconds"] - one), 1e-9) / self.more_epochs
+
+    def factors(self) -> Arrays:
+        with np.load(self._file) as arrays:
+            return arrays["users"], arrays["items"], arrays["biases"]
+
+    def version(self) -> str:
+        """Of the other interpreter's installation."""
+        code = "import importlib.metadata as m; print(m.version('buffalo'))"
+        return subprocess.run(
+            [os.environ["LIKEWISE_BUFFALO_PYTHON"], "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+
 CONTESTANTS: dict[str, type[Contestant]] = {
-    "likewise": Likewise, "implicit": Implicit, "cornac": Cornac, "lightfm": LightFM,
+    "likewise": Likewise, "implicit": Implicit, "cornac": Cornac, "lightfm": LightFM, "buffalo": Buffalo,
 }  # fmt: skip
 
 
@@ -210,9 +271,9 @@ def _require(module: str, distribution: str) -> ModuleType:
         raise PeerUnavailableError(f"{distribution} cannot be imported ({error}); install the `bench` extra") from error
 
 
-def epoch_case(contestant: str, problem: Problem) -> harness.Case:
+def epoch_case(model: Contestant) -> harness.Case:
     """One epoch; the check looks at the order of pairs after some."""
-    model, n_epochs = CONTESTANTS[contestant](problem), 0
+    problem, n_epochs = model.problem, 0
 
     def call() -> float:
         nonlocal n_epochs
@@ -241,12 +302,13 @@ def run_ranking_sgd(
     run: str,
 ) -> list[dict[str, Any]]:
     """Train side by side, an epoch each in turn; those that are not installed are named and left out."""
-    problem, cases = Problem(dataset, loss, factors, threads), {}
+    problem, models, cases = Problem(dataset, loss, factors, threads), {}, {}
     for name in contestants:
         if loss not in CONTESTANTS[name].losses:
             continue
         try:
-            cases[name] = epoch_case(name, problem)
+            models[name] = CONTESTANTS[name](problem)
+            cases[name] = epoch_case(models[name])
         except PeerUnavailableError as error:
             warnings.warn(f"{name} is left out: {error}", stacklevel=2)
     with harness.limit_threads(threads, blas_threads=1):
@@ -262,9 +324,7 @@ def run_ranking_sgd(
             dataset=f"{dataset}, {loss}",
             k=factors,
             isa=harness.isa() if name == "likewise" else None,
-            version=lw.__version__
-            if name == "likewise"
-            else importlib.metadata.version(CONTESTANTS[name].distribution),
+            version=lw.__version__ if name == "likewise" else models[name].version(),
         )
         for name, measurement in measured.items()
     ]

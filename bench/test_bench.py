@@ -122,7 +122,7 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
 def test_ranking_sgd(benchmark: Any, contestant: str, loss: str) -> None:
     problem = bench_ranking_sgd.Problem(DATASET, loss, FACTORS, THREADS)
     try:
-        case = bench_ranking_sgd.epoch_case(contestant, problem)
+        case = bench_ranking_sgd.epoch_case(bench_ranking_sgd.CONTESTANTS[contestant](problem))
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
     _run(benchmark, case)
