@@ -141,7 +141,7 @@ class FittedAnew(Contestant):
         return self.factors()
 
 
-def _require(module: str, distribution: str) -> ModuleType:
+def require(module: str, distribution: str) -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a library's own import warns of is not ours to mend
@@ -170,7 +170,7 @@ class Implicit(FoldsIn):
     @classmethod
     def _make(cls, factors: int, iterations: int, threads: int, regularization: float, seed: int) -> Any:
         # Imported under the caller's thread limit: the constructor warns when BLAS has more than one thread.
-        als = _require("implicit.cpu.als", cls.distribution)
+        als = require("implicit.cpu.als", cls.distribution)
         return als.AlternatingLeastSquares(
             factors=factors,
             regularization=regularization,
@@ -237,7 +237,7 @@ class Irspack(FoldsIn):
 
     @classmethod
     def _make_trainer(cls, values: sp.csr_matrix, factors: int, regularization: float, seed: int) -> Any:
-        core = _require("irspack.recommenders._ials_core", cls.distribution)
+        core = require("irspack.recommenders._ials_core", cls.distribution)
         config = (
             core.IALSModelConfigBuilder()
             .set_K(factors)
@@ -253,7 +253,7 @@ class Irspack(FoldsIn):
 
     @classmethod
     def _make_solver(cls, solver: str, threads: int) -> Any:
-        core = _require("irspack.recommenders._ials_core", cls.distribution)
+        core = require("irspack.recommenders._ials_core", cls.distribution)
         return (
             core.IALSSolverConfigBuilder()
             .set_n_threads(threads)
@@ -320,7 +320,7 @@ class Cmfrec(FittedAnew):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        _require("cmfrec", self.distribution)
+        require("cmfrec", self.distribution)
         self._regularization = problem.regularization
         self._values = self._map_objective(problem).tocoo()
 
@@ -329,7 +329,7 @@ class Cmfrec(FittedAnew):
 
     @classmethod
     def _make(cls, factors: int, iterations: int, threads: int, regularization: float, seed: int) -> Any:
-        return _require("cmfrec", cls.distribution).CMF_implicit(
+        return require("cmfrec", cls.distribution).CMF_implicit(
             k=factors,
             lambda_=regularization,
             alpha=1.0,

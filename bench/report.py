@@ -95,6 +95,14 @@ _TITLES = {
         "10 draws at most. Seconds are without set-up: by implicit's own clock, of cornac what more epochs take. GB/s "
         "count two vectors of items, read and written, a sample. Seeded pairs must be in order.",
     ),
+    "fm": (
+        "Factorization machines",
+        "An epoch over all interactions, ours with products between the sides alone, which is LightFM's hybrid; both "
+        "by AdaGrad at one learning rate, without penalty, WARP with 10 draws at most. Features are identities and, "
+        "where named, genres, or four tags an item that are drawn and mean nothing. GB/s count the vectors of all "
+        "features of a user and two items and their sums of squares, read and written once. Seeded pairs must be in "
+        "order.",
+    ),
     "stream": (
         "A stream of events",
         "`BPR` learns half of the events in a fit and half by `partial_fit`, batch by batch; a refit learns all anew. "
@@ -459,6 +467,10 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
     ),
     "ranking_sgd": (
         "BPR and WARP: million samples a second",
+        lambda row: _number(row["n_samples"] / row["seconds"] / 1e6),
+    ),
+    "fm": (
+        "Factorization machines on BPR and WARP: million samples a second",
         lambda row: _number(row["n_samples"] / row["seconds"] / 1e6),
     ),
     "nmf": (

@@ -29,12 +29,16 @@ def _keep(rows: Sequence[dict[str, Any]], keep: bool) -> None:
         harness.append_rows([row for row in rows if row["bench"] == bench], harness.RESULTS / f"{bench}.jsonl")
 
 
-def _grid(args: argparse.Namespace, measure: Callable[[str, int], Sequence[dict[str, Any]]]) -> int:
+def _grid(
+    args: argparse.Namespace,
+    measure: Callable[[str, int], Sequence[dict[str, Any]]],
+    load: Callable[[str], Any] = datasets.load_csr,
+) -> int:
     """Measure every dataset and k in turn, keeping rows as they come; an absent dataset is named and passed over."""
     absent = 0
     for dataset in args.dataset:
         try:
-            datasets.load_csr(dataset)
+            load(dataset)
         except datasets.DatasetUnavailableError as error:
             print(f"{dataset} is left out: {error}", file=sys.stderr)
             absent += 1
@@ -271,6 +275,19 @@ def _ranking_sgd(args: argparse.Namespace) -> int:
         return [row for part in parts for row in part]
 
     return _grid(args, measure)
+
+
+def _fm(args: argparse.Namespace) -> int:
+    from bench import bench_fm
+
+    run, contestants = harness.now(), args.contestants or list(bench_fm.CONTESTANTS)
+
+    def measure(dataset: str, factors: int) -> Sequence[dict[str, Any]]:
+        options: Any = {"threads": args.threads, "repeats": args.repeats, "run": run}
+        parts = [bench_fm.run_fm(dataset, factors, loss, contestants, **options) for loss in args.loss]
+        return [row for part in parts for row in part]
+
+    return _grid(args, measure, bench_fm.load)
 
 
 def _svd(args: argparse.Namespace) -> int:
@@ -554,6 +571,15 @@ def _parser() -> argparse.ArgumentParser:
     ranking_sgd.add_argument("--loss", nargs="+", default=["bpr", "warp"], choices=["bpr", "warp"])
     ranking_sgd.add_argument("--threads", type=int, default=2)
     ranking_sgd.add_argument("--contestants", nargs="+", help="some of them (default: all)")
+
+    machines = command("fm", _fm, "epochs of factorization machines on ranking losses, beside LightFM")
+    measured(machines, 5)
+    tagged = ("gowalla", "gowalla-tags", "movietweetings-genres")
+    machines.add_argument("--dataset", nargs="+", default=list(tagged), choices=tagged)
+    machines.add_argument("--factors", nargs="+", type=int, default=[64])
+    machines.add_argument("--loss", nargs="+", default=["bpr", "warp"], choices=["bpr", "warp"])
+    machines.add_argument("--threads", type=int, default=2)
+    machines.add_argument("--contestants", nargs="+", help="some of them (default: all)")
 
     stream = command("stream", _stream, "events through BPR.partial_fit, and the ranking beside that of a refit")
     kept(stream)

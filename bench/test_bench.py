@@ -13,6 +13,7 @@ from bench import (
     bench_als,
     bench_approximate,
     bench_explicit_als,
+    bench_fm,
     bench_linear,
     bench_metrics,
     bench_nmf,
@@ -122,10 +123,21 @@ def test_approximate(benchmark: Any, library: str | None) -> None:
 def test_ranking_sgd(benchmark: Any, contestant: str, loss: str) -> None:
     problem = bench_ranking_sgd.Problem(DATASET, loss, FACTORS, THREADS)
     try:
-        case = bench_ranking_sgd.epoch_case(bench_ranking_sgd.CONTESTANTS[contestant](problem))
+        model = bench_ranking_sgd.CONTESTANTS[contestant](problem)
     except peers.PeerUnavailableError as error:
         pytest.skip(str(error))
-    _run(benchmark, case)
+    _run(benchmark, bench_ranking_sgd.epoch_case(model, bench_ranking_sgd.problem_bytes(problem)))
+
+
+@pytest.mark.parametrize("loss", ["bpr", "warp"])
+@pytest.mark.parametrize("contestant", bench_fm.CONTESTANTS)
+def test_fm(benchmark: Any, contestant: str, loss: str) -> None:
+    problem = bench_fm.TaggedProblem(bench_fm.DATASETS[2], loss, FACTORS, THREADS)
+    try:
+        model = bench_fm.CONTESTANTS[contestant](problem)
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, bench_ranking_sgd.epoch_case(model, bench_fm.problem_bytes(problem)))
 
 
 @pytest.mark.parametrize("contestant", bench_slim.CONTESTANTS)

@@ -23,14 +23,14 @@ namespace {
 using Word = std::uint32_t;
 
 constexpr Offset kMostBatch = 1 << 20;
-constexpr Offset kMostPieces = 16;     // of a batch, and of the features that move after it
-constexpr Offset kLeastPiece = 8;      // interactions of one
+constexpr Offset kMostPieces = 16;  // of a batch, and of the features that move after it
+constexpr Offset kLeastPiece = 8;   // interactions of one
 constexpr Offset kMostCandidates = 1024;
-constexpr Word kMostTries = 8;         // rounds of four draws before a positive goes without
+constexpr Word kMostTries = 8;  // rounds of four draws before a positive goes without
 constexpr Offset kDrawnAtOnce = 4;
-constexpr Offset kPool = 1024;         // items among which those of a batch are drawn: their rows stay in the cache
-constexpr Word kDrawsOfPool = 1;       // tells them from draws of candidates
-constexpr std::size_t kAhead = 4;      // features whose rows are on their way
+constexpr Offset kPool = 1024;     // items among which those of a batch are drawn: their rows stay in the cache
+constexpr Word kDrawsOfPool = 1;   // tells them from draws of candidates
+constexpr std::size_t kAhead = 4;  // features whose rows are on their way
 
 std::size_t size(Offset n) { return static_cast<std::size_t>(n); }
 
@@ -286,8 +286,7 @@ class Reader {
       std::array<Id, kDrawnAtOnce> places;
       std::array<float, kDrawnAtOnce> scores;
       Offset n = 0;
-      for (const Word word :
-           philox4x32({static_cast<Word>(source.interaction), 0, epoch_.number, round}, epoch_.key)) {
+      for (const Word word : philox4x32({static_cast<Word>(source.interaction), 0, epoch_.number, round}, epoch_.key)) {
         const Word place = uniform_below(word, n_pool);
         if (!is_seen(source.user, pool_->items[place])) places[size(n++)] = static_cast<Id>(place);
       }

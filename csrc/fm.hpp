@@ -51,8 +51,8 @@ struct FmTable {
 /// v += learning_rate g / sqrt(squares). The penalty adds -regularization v for each time a feature is read. Sums are
 /// taken in the order of the interactions: bitwise the same for any ctx.n_threads.
 ///
-/// by_user (n, m);  features.users (n, p), items (m, p), contexts (nnz, p) or (0, p). Draws are Philox with the counters
-/// (interaction, epoch). 8 bytes of scratch an interaction, 4 a feature, and 64 to 128 bytes for a factor and
+/// by_user (n, m);  features.users (n, p), items (m, p), contexts (nnz, p) or (0, p). Draws are Philox with the
+/// counters (interaction, epoch). 8 bytes of scratch an interaction, 4 a feature, and 64 to 128 bytes for a factor and
 /// interaction of a batch. O(d) flops for each feature of a pair, times the candidates that are scored.
 /// Returns the sum of squared errors (kRegression), of log-losses (kLogistic), or how many positives scored above what
 /// they were held against at first sight; and of how many terms, or positives, this is.

@@ -16,6 +16,7 @@ void bind_linear(py::module_& m);
 void bind_metrics(py::module_& m);
 void bind_rating_sgd(py::module_& m);
 void bind_nmf(py::module_& m);
+void bind_normal(py::module_& m);
 void bind_similarity(py::module_& m);
 void bind_sgd(py::module_& m);
 void bind_slim(py::module_& m);
@@ -63,6 +64,7 @@ PYBIND11_MODULE(_core, m) {
   bind_metrics(m);
   bind_rating_sgd(m);
   bind_nmf(m);
+  bind_normal(m);
   bind_similarity(m);
   bind_sgd(m);
   bind_slim(m);

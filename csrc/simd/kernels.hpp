@@ -198,8 +198,8 @@ struct MicroKernels {
   /// alignment.
   void (*combine_gathered)(std::int64_t n, std::int64_t d, const std::int32_t* ids, const float* weights,
                            const float* rows, float* out);
-  /// One step of AdaGrad up the gradient of `step`: with g = sum_p weights[p] rows[p] - (decay + own mask) x, squares +=
-  /// g^2 and x += rate g / sqrt(squares), element by element; d a multiple of kPad, squares above 0. Any alignment.
+  /// One step of AdaGrad up the gradient of `step`: with g = sum_p weights[p] rows[p] - (decay + own mask) x, squares
+  /// += g^2 and x += rate g / sqrt(squares), element by element; d a multiple of kPad, squares above 0. Any alignment.
   void (*adagrad_step)(std::int64_t d, const AdaGradStep& step, float* x, float* squares);
   /// One step of BPR of all three vectors with a given g; and one of a user and an item alone.
   void (*triple_step)(std::int64_t d, float g, const StepRates& rates, float* user, float* liked, float* disliked);

@@ -4,9 +4,10 @@
 //
 // V has: Reg, kLanes, kTileRows x kTileVecs (the register tile of a matrix product), load, store, set1, zero, add, sub,
 // mul, fma (a b + c), fnma (c - a b), load_bf16, prefetch, sqrt_scalar, over_root(a, b): a / sqrt(b), above(a, b): bit
-// i tells whether a_i > b_i, sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and transpose(in, out) of kLanes
-// registers; Bits, with load_bits, store_bits, no_bits, both (and), parity (a ^ b ^ c) and majority of three;
-// add_where(sums, flags, i, x): x is added in the lanes whose flags are set, kLanes of them from flag i kLanes on.
+// i tells whether a_i > b_i, sum_each(Reg[kLanes]): lane i of the result is the sum of the i-th register, and
+// transpose(in, out) of kLanes registers; Bits, with load_bits, store_bits, no_bits, both (and), parity (a ^ b ^ c) and
+// majority of three; add_where(sums, flags, i, x): x is added in the lanes whose flags are set, kLanes of them from
+// flag i kLanes on.
 
 #include "kernels.hpp"
 

@@ -168,7 +168,9 @@ class Backend:
 
     def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> Any:
         """Normal starting values, drawn on the host so that every device starts from the same ones."""
-        return _host_normal(rng, self.empty(shape), scale)
+        out = self.empty(shape)
+        _core.fill_normal(self.context, int(rng.integers(2**63)), scale, out.reshape(-1))
+        return out
 
     def eigh(self, matrix: Any) -> tuple[Any, Any]:
         """Eigenvalues (ascending) and eigenvectors (columns) of a symmetric matrix, on one BLAS thread.
@@ -246,7 +248,7 @@ class CudaBackend(Backend):
 
     def normal(self, rng: np.random.Generator, shape: tuple[int, ...], scale: float = 1.0) -> Any:
         """Normal starting values, drawn on the host so that every device starts from the same ones."""
-        return self.asarray(_host_normal(rng, np.empty(shape, dtype=np.float32), scale))
+        return self.asarray(Backend(available_cpus()).normal(rng, shape, scale))
 
     def eigh(self, matrix: Any) -> tuple[Any, Any]:
         """Eigenvalues (ascending) and eigenvectors (columns), from the host, as on the CPU: the matrix is small."""
@@ -279,12 +281,6 @@ def as_host(array: Any) -> NDArray[Any]:
     if is_bfloat16(array):  # ml_dtypes
         return np.asarray(array).view(np.uint16)
     return np.asarray(array)
-
-
-def _host_normal(rng: np.random.Generator, out: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    rng.standard_normal(dtype=np.float32, out=out)
-    out *= np.float32(scale)
-    return out
 
 
 def cuda_status(index: int = 0) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import bench_ranking_sgd, bench_stream, harness, run
+from bench import bench_fm, bench_ranking_sgd, bench_stream, harness, run
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +34,13 @@ def test_check_refuses_vectors_that_order_nothing() -> None:
 
 @pytest.mark.parametrize("name", [name for name in bench_ranking_sgd.CONTESTANTS if name != "likewise"])
 def test_peers_learn(name: str) -> None:
-    pytest.importorskip(name, reason=f"{name} is not installed")
-    problem = bench_ranking_sgd.Problem("synth-20k", "bpr", 16, 1)
+    loss = bench_ranking_sgd.CONTESTANTS[name].losses[0]
+    if name == "buffalo":
+        if "LIKEWISE_BUFFALO_PYTHON" not in os.environ:
+            pytest.skip("LIKEWISE_BUFFALO_PYTHON names no interpreter with buffalo")
+    else:
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    problem = bench_ranking_sgd.Problem("synth-20k", loss, 16, 1)
     model = bench_ranking_sgd.CONTESTANTS[name](problem)
     for _ in range(20 if name == "implicit" else 5):
         assert model.epoch() > 0
@@ -53,6 +59,27 @@ def test_runner_keeps_rows_of_each_loss(results: Path, capsys: pytest.CaptureFix
         ("likewise", "synth-20k, warp"),
     ]
     assert "ranking_sgd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", bench_fm.CONTESTANTS)
+def test_machines_learn(name: str) -> None:
+    if name != "likewise":
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    problem = bench_fm.TaggedProblem("movietweetings-genres", "warp", 16, 1)
+    assert problem.tags is not None
+    assert problem.tags.shape[0] == problem.matrix.shape[1]
+    model = bench_fm.CONTESTANTS[name](problem)
+    for _ in range(3):
+        assert model.epoch() > 0
+    assert problem.check(model.factors())["pairs_in_order"] > 0.8
+
+
+def test_runner_keeps_rows_of_machines(results: Path) -> None:
+    arguments = "fm --dataset movietweetings-genres --factors 16 --threads 1 --loss bpr --contestants likewise"
+    assert run.main(arguments.split()) == 0
+    (row,) = harness.read_rows(results / "fm.jsonl")
+    assert row["dataset"] == "movietweetings-genres, bpr"
+    assert row["gbs"] > 0
 
 
 def test_stream_keeps_its_ranking(results: Path) -> None:
