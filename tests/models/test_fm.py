@@ -449,3 +449,9 @@ def test_a_callback_stops_the_fit(tastes):
     model = machine(callbacks=lambda fitted, n, _: seen.append(fitted.recommend(0, k=1).items) or n == 3)
     assert clone(model).fit(tastes[0]).n_iter_ == 3
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(("loss", "what"), [("bpr", "above"), ("warp", "above"), ("logistic", "other than")])
+def test_zeros_alone_are_refused(loss, what):
+    with pytest.raises(ValueError, match=f"X must hold a value {what} 0 with loss='{loss}', got none"):
+        machine(loss).fit(sp.csr_array((np.zeros(2), ([0, 1], [1, 0]))))

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 import likewise as lw
 import reference
+from likewise._backend import Backend
 from likewise.data import CSR
 from likewise.models.base import hide_items
 
@@ -45,9 +46,7 @@ def steps_of(model, matrix, previous=None):
     rng = np.random.default_rng(model.random_state)
     d, is_svdpp = model.factors, isinstance(model, lw.SVDpp)
     sizes = (*matrix.shape, matrix.shape[1] if is_svdpp else 0)
-    users, items, implicit = (
-        rng.standard_normal((n, d), dtype=np.float32).astype(np.float64) * np.float32(0.1) for n in sizes
-    )
+    users, items, implicit = (Backend(1).normal(rng, (n, d), 0.1).astype(np.float64) for n in sizes)
     is_biased = getattr(model, "biases", True)
     biases = [np.zeros(n if is_biased else 0) for n in matrix.shape]
     stored = sp.coo_array(matrix)

@@ -277,3 +277,22 @@ def test_a_stream_keeps_up_with_a_refit(tastes):
         streamed.partial_fit(part(order[start : start + 40]))
     ndcg = [lw.evaluate(one, train, test, metrics="ndcg@10")["ndcg@10"] for one in (streamed, model.fit(train))]
     assert ndcg[0] > 0.95 * ndcg[1]
+
+
+def test_users_and_items_with_stored_zeros_alone_are_unknown(model, tastes):
+    """A zero is no positive: whoever has no other gets nothing, as one without any entry."""
+    dense = tastes[0].toarray()
+    rows, columns = np.nonzero(dense)
+    values = np.where((rows == 3) | (columns == 5), 0, 1).astype(np.float32)
+    X = sp.csr_array((values, (rows, columns)), shape=dense.shape)
+    model.set_params(iterations=3).fit(X)
+    assert_array_equal(model.recommend(3, k=4).items, -1)
+    assert not (model.recommend(k=N_ITEMS).items == 5).any()
+    assert_array_equal(model.user_factors_[3], 0)
+    assert_array_equal(model.item_factors_[5], 0)
+    assert_array_equal(model.partial_fit(X[:50]).item_factors_[5], 0)
+
+
+def test_zeros_alone_are_refused(model):
+    with pytest.raises(ValueError, match="X must hold a value above 0, got zeros alone"):
+        model.fit(sp.csr_array((np.zeros(2), ([0, 1], [1, 0]))))

@@ -444,6 +444,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         name = type(self).__name__
+        is_learned = self._is_learned(data.by_user)
+        if not is_learned.any():
+            raise ValueError(f"{name}: X must hold a value {_LEARNED[self.loss]} 0 with loss={self.loss!r}, got none")
         of_users, of_items, of_contexts = self.__dict__.pop("_asked_features", (None, None, None))
         given = _Given(
             self._as_features(of_users, "user_features", data.user_map, data.n_users),
@@ -464,7 +467,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         self._set_scale(data.by_user)
         self.n_iter_, self.history_ = 0, []
         sides = self._sides(given, layout, np.arange(data.n_users), np.arange(data.n_items))
-        is_known = _known_features(data.by_user, sides, self._is_learned(data.by_user))
+        is_known = _known_features(data.by_user, sides, is_learned)
         arrays = [backend.csr(data.by_user), *(backend.csr(side) for side in sides)]
         rule, callbacks = self._rule(backend, data.nnz), self._callback_list()
         bar = ProgressBar(range(1, self.iterations + 1), verbose=self.verbose, description=name)
@@ -1042,6 +1045,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
 
 _ROWS = {"user_features": "user", "item_features": "item", "context_features": "stored interaction"}
+_LEARNED = {"logistic": "other than", "bpr": "above", "warp": "above"}
 _FIGURES = {"regression": "rmse", "logistic": "loss", "bpr": "correct", "warp": "correct"}
 
 

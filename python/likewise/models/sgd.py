@@ -135,6 +135,8 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         name = type(self).__name__
+        if not (data.by_user.values > 0).any():
+            raise ValueError(f"{name}: X must hold a value above 0, got zeros alone; they are no interactions")
         train, visible, hidden = self._weighted(data.by_user), None, None
         if self.early_stopping:
             visible, hidden = hide_items(data.by_user)
@@ -200,11 +202,11 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     def _publish(self, state: _State, data: Interactions) -> None:
         """Make the model's vectors of what the kernels work on: zero for users and items without interactions."""
         self.user_factors_, self.item_factors_, self.item_biases_ = state.learned(self.factors)
-        self.user_factors_[data.by_user.row_counts() == 0] = 0
+        self.user_factors_[_positives(data.by_user).row_counts() == 0] = 0
         self.item_factors_[self._zero_items], self.item_biases_[self._zero_items] = 0, 0
 
     def _set_counts(self, data: Interactions) -> None:
-        self._counts = data.by_user.column_counts().astype(np.float32)
+        self._counts = _positives(data.by_user).column_counts().astype(np.float32)
         self._zero_items = np.flatnonzero(self._counts == 0)
 
     def partial_fit(self: Self, X: Any, y: Any = None) -> Self:
@@ -247,7 +249,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         state = self._resumed(joined, user_rows[touched], backend)
         pairs = _trained_rows(joined.by_user, events, user_rows, item_rows, touched)
         positives, rule = backend.csr(pairs), self._rule(backend, _PARTIAL_SHARE)
-        n_epochs, counts = self._n_epochs, joined.by_user.column_counts().astype(np.float32)
+        n_epochs, counts = self._n_epochs, _positives(joined.by_user).column_counts().astype(np.float32)
         for _ in range(self.partial_iterations):
             n_epochs = (n_epochs + 1) % _MAX_EPOCHS
             state.epoch(positives, rule, self._seed, n_epochs, counts)
@@ -424,6 +426,15 @@ def _trained_rows(known: CSR, events: CSR, user_rows: Int64Array, item_rows: Int
     values = np.zeros(rows.nnz, np.float32)
     values[entry_positions(rows, taken, item_rows)] = taken.values
     return CSR(rows.indptr, rows.indices, values, rows.shape)
+
+
+def _positives(matrix: CSR) -> CSR:
+    """The entries above 0: what is learned from."""
+    is_positive = matrix.values > 0
+    if is_positive.all():
+        return matrix
+    ends = np.concatenate([[0], np.cumsum(is_positive)])
+    return CSR(ends[matrix.indptr], matrix.indices[is_positive], matrix.values[is_positive], matrix.shape)
 
 
 def _padded(backend: Backend, vectors: Any) -> Float32Array:
