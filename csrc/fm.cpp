@@ -30,7 +30,7 @@ constexpr Word kMostTries = 8;  // rounds of four draws before a positive goes w
 constexpr Offset kDrawnAtOnce = 4;
 constexpr Offset kPool = 1024;     // items among which those of a batch are drawn: their rows stay in the cache
 constexpr Word kDrawsOfPool = 1;   // tells them from draws of candidates
-constexpr std::size_t kAhead = 4;  // features whose rows are on their way
+constexpr std::size_t kAhead = 8;  // features whose rows are on their way
 
 std::size_t size(Offset n) { return static_cast<std::size_t>(n); }
 
@@ -136,11 +136,13 @@ class Reader {
       const Offset first = epoch_.by_user.indptr[source.user];
       prefetch(epoch_.by_user.indices + (first + epoch_.by_user.indptr[source.user + 1]) / 2);
     }
-    for (const Source& source : sources_) {
-      fetch_vectors(epoch_.features.users, source.user);
-      fetch_vectors(epoch_.features.items, source.item);
+    for (std::size_t s = 0; s < sources_.size() + kAhead; ++s) {
+      if (s < sources_.size()) {
+        fetch_vectors(epoch_.features.users, sources_[s].user);
+        fetch_vectors(epoch_.features.items, sources_[s].item);
+      }
+      if (s >= kAhead) read(sources_[s - kAhead], chunk);
     }
-    for (const Source& source : sources_) read(source, chunk);
   }
 
  private:
@@ -287,10 +289,10 @@ class Reader {
       std::array<float, kDrawnAtOnce> scores;
       Offset n = 0;
       for (const Word word : philox4x32({static_cast<Word>(source.interaction), 0, epoch_.number, round}, epoch_.key)) {
+        if (n == n_wanted - n_used) break;
         const Word place = uniform_below(word, n_pool);
         if (!is_seen(source.user, pool_->items[place])) places[size(n++)] = static_cast<Id>(place);
       }
-      n = std::min(n, n_wanted - n_used);
       micro_.dot_gathered(n, d_, places.data(), pool_->rows.get(), left_, scores.data());
       for (Offset p = 0; p < n; ++p, ++n_used) {
         if (!use(places[size(p)], scores[size(p)])) return;
