@@ -61,7 +61,7 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
 /// Vectors of users from their rows alone, items held: `iterations` such epochs for each from zero. Row and draws
 /// decide: equal rows get equal vectors, whatever stands beside them.
 ///
-/// by_user (n, m);  users (n, d) out, zero for a row without positives;  the rest as in `ranking_epoch`.
+/// by_user (n, m), m < 2^24;  users (n, d) out, zero for a row without positives;  the rest as in `ranking_epoch`.
 void ranking_fold_in(const Context& ctx, CsrView<const float> by_user, const RankingRule& rule, std::uint64_t seed,
                      std::uint32_t iterations, std::span<const float> counts, MatrixView<const float> items,
                      std::span<const float> biases, MatrixView<float> users);

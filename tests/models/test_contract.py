@@ -1245,6 +1245,32 @@ def test_a_fitted_users_ratings_folded_in_give_nearly_the_same(rating_model, den
     assert_allclose(folded.scores, ours.scores, atol=0.1)
 
 
+def test_items_without_ratings_that_are_asked_for_score_as_predicted(rating_model, dense):
+    rating_model.set_params(clip=False).fit(dense)
+    asked = [EMPTY_ITEM, 2, 3, 11]
+    for users in ([0, 1, EMPTY_USER], [9]):
+        found = rating_model.recommend(users, k=4, items=asked, exclude_seen=False)
+        assert (np.sort(found.items, axis=1) == sorted(asked)).all()
+        again = rating_model.predict(np.repeat(users, 4), found.items.ravel())
+        assert_allclose(found.scores.ravel(), again, rtol=1e-4, atol=1e-5)
+        folded = rating_model.recommend(k=4, items=asked, exclude_seen=False, interactions=dense[users])
+        assert (np.sort(folded.items, axis=1) == sorted(asked)).all()
+
+
+def test_parameters_that_are_spoilt_after_the_fit_are_seen_by_a_fold_in(model, dense):
+    learns_anew = (lw.BPR, lw.WARP, lw.LogisticMF, RatingRecommender)
+    if not isinstance(model, learns_anew):
+        pytest.skip("what this model was fitted with decides")
+    model.fit(dense)
+    for name, value in (("learning_rate", np.nan), ("regularization", -5.0), ("iterations", 0), ("method", "none")):
+        if name in model.get_params():
+            before = getattr(model, name)
+            model.set_params(**{name: value})
+            with pytest.raises((ValueError, TypeError), match=name):
+                model.recommend(interactions=dense[3:5], k=3)
+            model.set_params(**{name: before})
+
+
 def test_ratings_of_zero_and_below_count(rating_model):
     if not rating_model._allows_negative:
         pytest.skip("this model takes no negative values")

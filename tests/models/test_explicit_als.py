@@ -322,9 +322,14 @@ def test_bad_parameters_are_refused(matrix, options, error, message):
         _model(**options).fit(matrix)
 
 
-def test_ratings_whose_squares_leave_float32_are_refused(matrix):
-    with pytest.raises(ValueError, match=r"^ExplicitALS: the vectors have left float32; scale the values of X$"):
-        _model(solver="cg").fit(matrix * 3e37)
+@pytest.mark.parametrize("scale", [1e13, 3e18, 1e25, 3e37])
+@pytest.mark.parametrize("solver", ["cg", "cholesky"])
+def test_ratings_whose_squares_leave_float32_are_refused(matrix, scale, solver):
+    with pytest.raises(ValueError, match=r"^ExplicitALS: ratings must be within 1e\+12 of 0, got .*; scale the values"):
+        _model(solver=solver).fit(matrix * scale)
+    fitted = _model(solver=solver).fit(matrix)
+    with pytest.raises(ValueError, match="ratings must be within"):
+        fitted.partial_fit(matrix * scale)
 
 
 # ---- beside cmfrec -------------------------------------------------------------------------------------------------

@@ -191,3 +191,10 @@ def test_rmse_is_within_half_a_percent_of_surprises_over_five_seeds():
 def _errors(predicted, ratings, known):
     squares = (predicted - ratings) ** 2
     return np.sqrt([squares.mean(), squares[known].mean()])
+
+
+def test_ratings_too_great_for_float32_are_refused():
+    with pytest.raises(
+        ValueError, match=r"^NMF: ratings must be within 1e\+12 of 0, got 1e\+15; scale the values of X"
+    ):
+        lw.NMF(random_state=0).fit(np.full((4, 4), 1e15))

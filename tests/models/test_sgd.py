@@ -296,3 +296,9 @@ def test_users_and_items_with_stored_zeros_alone_are_unknown(model, tastes):
 def test_zeros_alone_are_refused(model):
     with pytest.raises(ValueError, match="X must hold a value above 0, got zeros alone"):
         model.fit(sp.csr_array((np.zeros(2), ([0, 1], [1, 0]))))
+
+
+@pytest.mark.filterwarnings("error")
+def test_steps_that_leave_float32_are_an_error_without_a_warning(tastes):
+    with pytest.raises(ValueError, match="the vectors have left float32"):
+        lw.WARP(8, learning_rate=100.0, regularization=0.0, iterations=60, random_state=0).fit(tastes[0])

@@ -19,6 +19,7 @@ from ._ratings import RatingVectorRecommender, Users, fit_baselines
 __all__ = ["MAX_FACTORS", "RatingFactors", "RowSolver", "Weights"]
 
 Float32Array = npt.NDArray[np.float32]
+_GREATEST_RATING = 1e12
 Int64Array = npt.NDArray[np.int64]
 Self = TypeVar("Self", bound="RatingFactors")
 
@@ -118,6 +119,15 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError(f"{type(self).__name__}: the vectors have left float32; scale the values of X")
 
+    def _check_greatness(self, data: Interactions) -> None:
+        """Refuse ratings whose squares, summed, float32 may not hold."""
+        greatest = float(np.abs(data.by_user.values).max())
+        if greatest > _GREATEST_RATING:
+            raise ValueError(
+                f"{type(self).__name__}: ratings must be within {_GREATEST_RATING:g} of 0, got {greatest:g}; scale the "
+                "values of X"
+            )
+
     def _set_fallback(self, backend: Backend, data: Interactions) -> None:
         """Biases for those of whose taste nothing is known, in a model that has none of its own."""
         mean, users, items = fit_baselines(backend, data.by_user, data.by_item)
@@ -130,6 +140,7 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
         """What `partial_fit` does: solve for the rows of `X` again, over all their ratings, old and new."""
         self._check_parameters()
         new, joined = self._joined(X)
+        self._check_greatness(joined)
         users_of = self._exact_solver(of_users=True)
         items_of = self._exact_solver(of_users=False)
         backend = users_of.backend
@@ -204,6 +215,7 @@ class RatingFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RatingVec
         return self._fold_in(self._histories(X, type(self).__name__).by_user).vectors
 
     def _fold_in(self, histories: CSR) -> Users:
+        self._check_parameters()  # which may have been set since the fit
         solver = self._exact_solver(of_users=True)
         vectors: Float32Array = solver.backend.zeros((histories.n_rows, self._n_features_out))
         biases: Float32Array = solver.backend.zeros((histories.n_rows,))

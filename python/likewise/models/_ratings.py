@@ -305,10 +305,12 @@ class RatingVectorRecommender(RatingRecommender, VectorRecommender):
         if index is not None:
             ids, scores = index.search(self._index_queries(them.vectors), k, exclude, deny, allow, verbose=verbose)
         else:
+            queries, items = them.vectors, self._ranked_items(self._is_biased)
+            if allow is not None and not self._is_biased and np.isin(allow, self._unrated).any():
+                queries, items = self._with_unrated(them)
             ids, scores = top_k(
-                self._backend(), them.vectors, self._ranked_items(self._is_biased), k, exclude, deny, allow,
-                verbose=verbose, subject=subject,
-            )  # fmt: skip
+                self._backend(), queries, items, k, exclude, deny, allow, verbose=verbose, subject=subject
+            )
         if not self._is_biased:
             blank = zero_rows(them.vectors)
             if blank.size:  # what is known to fit others
@@ -325,6 +327,16 @@ class RatingVectorRecommender(RatingRecommender, VectorRecommender):
         backend = self._backend()
         biases = backend.asarray(self.item_biases_) if with_biases else None
         return backend.items(backend.asarray(self._item_vectors()), None, biases)
+
+    def _with_unrated(self, them: Users) -> tuple[Float32Array, Any]:
+        """Users and items with one more column, which gives items that nobody has rated their baselines."""
+        backend, is_unrated = self._backend(), np.zeros(self.n_items_, np.float32)
+        is_unrated[self._unrated] = 1
+        items = np.column_stack([self._item_vectors(), is_unrated])
+        users = np.column_stack([them.vectors, self.global_mean_ + them.biases]).astype(np.float32)
+        users[zero_rows(them.vectors)] = 0  # for whom all items are ranked by baselines
+        biases = backend.asarray(self.item_biases_ * is_unrated)
+        return users, backend.items(backend.asarray(items), None, biases)
 
     def _item_biases(self) -> Float32Array | None:
         return self.item_biases_ if self._is_biased else None

@@ -193,6 +193,7 @@ class BaselinePredictor(RatingVectorRecommender):
         raise NotImplementedError("BaselinePredictor: needs no index, it ranks the items alike for everybody")
 
     def _folded_biases(self, histories: CSR) -> Float64Array:
+        self._check_parameters()  # which may have been set since the fit
         backend = self._backend()
         if self.method == "als":
             return user_baselines(

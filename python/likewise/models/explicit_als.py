@@ -58,7 +58,7 @@ class ExplicitALS(RatingFactors):
     regularization : float, default=0.1
         Penalty of squared vector lengths and biases, at least 0.
     regularization_exponent : float, default=1.0
-        How the penalties grow with the number of ratings, 0 to 1.
+        How the penalties grow with the number of ratings, or the sum of their weights; 0 to 1.
     iterations : int, default=10
         Sweeps over users and items.
     solver : {"auto", "cholesky", "cg"}, default="auto"
@@ -105,7 +105,7 @@ class ExplicitALS(RatingFactors):
     item_biases_ : ndarray of shape (n_items,), float32
         Alike.
     global_mean_ : float
-        Mean of the ratings, by their weights.
+        Mean of the ratings, by their weights; with ``biases=False`` that of the baseline, without weights.
     rating_scale_ : tuple
         Lowest and highest rating.
     n_iter_ : int
@@ -265,6 +265,7 @@ class ExplicitALS(RatingFactors):
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         weights = Weights.of(data.by_user, _checked_weights(self._given_weights, data, type(self).__name__))
+        self._check_greatness(data)
         self._set_scale(data.by_user)
         self._weights = weights.by_user if weights.by_user.size else None
         self._is_biased = bool(self.biases)

@@ -95,7 +95,9 @@ class _Table(NamedTuple):
     def check(self, name: str) -> None:
         """Raise where steps have become too great for float32."""
         for array in (self.vectors, self.squares):
-            if not np.isfinite(array.sum(dtype=np.float64)):
+            with np.errstate(invalid="ignore"):  # of infinities of both signs
+                total = array.sum(dtype=np.float64)
+            if not np.isfinite(total):
                 raise ValueError(
                     f"{name}: the vectors have left float32; take a smaller learning_rate, or scale the features or "
                     "the values of X"
@@ -137,7 +139,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     factors : int, default=64
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.05
-        Length of the steps, above 0; AdaGrad [3]_ makes them shorter as gradients add up.
+        Length of the steps, above 0, below 1000; AdaGrad [3]_ makes them shorter as gradients add up.
     regularization : float, default=0.0001
         Penalty of squared lengths of vectors and weights, for each time that a feature is read; at least 0.
     iterations : int, default=30
@@ -580,7 +582,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         Raises
         ------
         ValueError
-            If `X` is empty, has fewer columns than the model has items, or holds values that `fit` refuses; `loss`,
+            If `X` has fewer columns than the model has items, or holds values that `fit` refuses; `loss`,
             `pairs`, `factors` or identities are not those of the fit; features have another number of columns; or steps
             become too great for float32. The model is as before then.
         TypeError
@@ -721,6 +723,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
     def _folded(self, histories: CSR) -> Users:
         """Users learned from their histories, the items held fixed."""
+        self._check_parameters()  # which may have been set since the fit
         backend, (loss, *_) = self._backend(), self._fitted
         kernels, k = backend.kernels, self._n_features_out
         shape = (-(-k // _LANES)) * _LANES
@@ -747,7 +750,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
                 int(self.iterations), self._counts, items, item_biases, vectors,
             )  # fmt: skip
         for learned in (vectors, biases):
-            if not np.isfinite(learned.sum(dtype=np.float64)):
+            if not np.isfinite(learned).all():
                 raise ValueError(f"{type(self).__name__}: the vectors have left float32; scale the values of X")
         return Users(backend.to_numpy(biases), np.array(backend.to_numpy(vectors)[:, :k], order="C"))
 

@@ -179,6 +179,7 @@ class NMF(RatingFactors):
 
     def _fit(self, data: Interactions, previous: Interactions | None) -> None:
         backend = get_backend(self.device, self.n_jobs, type(self).__name__)
+        self._check_greatness(data)
         self._set_scale(data.by_user)
         self._set_fallback(backend, data)
         self._weights, self.n_iter_, self.rmse_history_ = None, 0, []

@@ -60,7 +60,9 @@ class _Factors(NamedTuple):
     def check(self, name: str) -> None:
         """Raise where steps have become too great for float32."""
         for array in self:
-            if not np.isfinite(array.sum(dtype=np.float64)):  # NaN as soon as one number is
+            with np.errstate(invalid="ignore"):  # of infinities of both signs
+                total = array.sum(dtype=np.float64)
+            if not np.isfinite(total):  # NaN as soon as one number is
                 raise ValueError(
                     f"{name}: the vectors have left float32; take a smaller learning_rate, or scale the values of X"
                 )
@@ -300,7 +302,7 @@ class _RatingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         Raises
         ------
         ValueError
-            If `X` is empty, has fewer columns than the model has items, or holds NaN or infinite values, or steps
+            If `X` has fewer columns than the model has items, or holds NaN or infinite values, or steps
             become too great for float32; the model is as before then.
         TypeError
             If its ids are of another kind.
@@ -387,6 +389,7 @@ class _RatingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         return self._folded(self._histories(X, type(self).__name__).by_user).vectors
 
     def _folded(self, histories: CSR) -> Users:
+        self._check_parameters()  # which may have been set since the fit
         backend, d = self._backend(), self._n_features_out
         items = _padded(backend, self.item_factors_)
         vectors = self._given_vectors(backend, histories, self._padded_implicit(backend), items.shape[1])
@@ -483,7 +486,7 @@ class SGDMatrixFactorization(_RatingFactorization):
     factors : int, default=64
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.005
-        Length of the steps, above 0.
+        Length of the steps, above 0, below 1000.
     regularization : float, default=0.02
         Penalty of squared lengths and biases, at least 0; of each rating, so that it weighs with their number.
     iterations : int, default=20
@@ -632,7 +635,7 @@ class SVDpp(_RatingFactorization):
     factors : int, default=20
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.007
-        Length of the steps, above 0.
+        Length of the steps, above 0, below 1000.
     regularization : float, default=0.02
         Penalty of squared lengths and biases, at least 0; of each rating, so that it weighs with their number.
     iterations : int, default=20

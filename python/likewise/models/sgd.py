@@ -231,7 +231,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         Raises
         ------
         ValueError
-            If `X` is empty, has fewer columns than the model has items, or holds NaN, infinite or negative values, or
+            If `X` has fewer columns than the model has items, or holds NaN, infinite or negative values, or
             steps become too great for float32; the model is as before then.
         TypeError
             If its ids are of another kind.
@@ -321,6 +321,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
         return self._fold_in(self._histories(X, type(self).__name__).by_user)
 
     def _fold_in(self, histories: CSR) -> Float32Array:
+        self._check_parameters()  # which may have been set since the fit
         backend, histories = self._backend(), self._weighted(self._of_known_items(histories))
         items, biases = (
             _padded(backend, self.item_factors_),
@@ -406,7 +407,9 @@ class _State:
     def check(self, name: str) -> None:
         """Raise where steps have become too great for float32."""
         for array in (self.items, self.users):
-            if not np.isfinite(array.sum(dtype=np.float64)):
+            with np.errstate(invalid="ignore"):  # of infinities of both signs
+                total = array.sum(dtype=np.float64)
+            if not np.isfinite(total):
                 raise ValueError(f"{name}: the vectors have left float32; take a smaller learning_rate")
 
     def copy(self) -> _State:
@@ -467,7 +470,7 @@ class BPR(_RankingFactorization):
     factors : int, default=64
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.05
-        Length of the steps, above 0.
+        Length of the steps, above 0, below 1000.
     regularization : float, default=0.01
         Penalty of squared vector lengths, at least 0.
     iterations : int, default=100
@@ -625,7 +628,7 @@ class WARP(_RankingFactorization):
     factors : int, default=64
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.01
-        Length of the steps, above 0. Their weight, the logarithm above, is 10 at first on large catalogues.
+        Length of the steps, above 0, below 1000. Their weight, the logarithm above, is 10 at first on large catalogues.
     regularization : float, default=0.01
         Penalty of squared vector lengths, at least 0.
     iterations : int, default=50
@@ -786,7 +789,7 @@ class LogisticMF(_RankingFactorization):
     factors : int, default=64
         Length of the vectors, 1 to 8192.
     learning_rate : float, default=0.05
-        Length of the steps, above 0.
+        Length of the steps, above 0, below 1000.
     regularization : float, default=0.01
         Penalty of squared vector lengths, at least 0.
     iterations : int, default=50

@@ -156,6 +156,7 @@ class SlopeOne(RatingRecommender):
         return (self._ratings.by_user if histories is None else histories).take_rows(rows)
 
     def _estimates(self, histories: CSR | None, users: Int64Array, items: Int64Array) -> Float64Array:
+        self._check_parameters()  # `weighted` is read here
         estimates = self._baselines_of(histories, users, items)
         known = np.flatnonzero((users >= 0) & (items >= 0))
         if known.size == 0:
