@@ -300,14 +300,16 @@ class RatingVectorRecommender(RatingRecommender, VectorRecommender):
         them = self._users(histories, rows)
         if allow is None and self._unrated.size:
             deny = self._unrated if deny is None else np.concatenate([self._unrated, deny])
-        index = None if exactly else self._checked_index()
+        # Without biases, items that nobody has rated are scored as no index of vectors could.
+        asks_unrated = not self._is_biased and allow is not None and np.isin(allow, self._unrated).any()
+        index = None if exactly or asks_unrated else self._checked_index()
         verbose = getattr(self, "verbose", False)
         if index is not None:
             ids, scores = index.search(self._index_queries(them.vectors), k, exclude, deny, allow, verbose=verbose)
         else:
-            queries, items = them.vectors, self._ranked_items(self._is_biased)
-            if allow is not None and not self._is_biased and np.isin(allow, self._unrated).any():
-                queries, items = self._with_unrated(them)
+            queries, items = (
+                self._with_unrated(them) if asks_unrated else (them.vectors, self._ranked_items(self._is_biased))
+            )
             ids, scores = top_k(
                 self._backend(), queries, items, k, exclude, deny, allow, verbose=verbose, subject=subject
             )
