@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -235,13 +235,35 @@ def relevant_items(relevant: CSR, user: int, exclude: CSR | None = None) -> set[
     return set(ids[values > 0].tolist()) - set(() if exclude is None else exclude.row(user)[0].tolist())
 
 
-def ranking_metric(name: str, k: int, ids: npt.ArrayLike, relevant: set[int]) -> float:
-    """One metric of one ranked list, by its definition; NaN without relevant items."""
+def grades_of(relevant: CSR, user: int, exclude: CSR | None) -> dict[int, float]:
+    """Relevant items of a user, as `relevant_items` finds them, and their values."""
+    ids, values = relevant.row(user)
+    wanted = relevant_items(relevant, user, exclude)
+    return {int(i): float(value) for i, value in zip(ids, values, strict=True) if int(i) in wanted}
+
+
+def ranking_metric(
+    name: str,
+    k: int,
+    ids: npt.ArrayLike,
+    relevant: Collection[int],
+    parameter: float = 0,
+    n_items: int = 0,
+    excluded: Collection[int] = (),
+) -> float:
+    """One metric of one ranked list, by its definition; NaN without relevant items. A dictionary has grades."""
     if not relevant:
         return np.nan
-    hits = np.array([item in relevant for item in ids][:k], dtype=float)
+    listed = [int(i) for i in np.asarray(ids).tolist()[:k] if i >= 0]
+    gains = dict(relevant) if isinstance(relevant, dict) else dict.fromkeys(relevant, 1.0)
+    grades = np.array([gains.get(i, 0.0) for i in listed])
+    hits = (grades > 0).astype(float)
     ranks = np.arange(1, len(hits) + 1)
     reachable = min(k, len(relevant))
+    best = np.sort(list(gains.values()))[::-1][:reachable]
+    best_ranks = np.arange(1, reachable + 1)
+    n_candidates = n_items - len(excluded)
+    n_others = n_candidates - len(relevant)
     match name:
         case "precision":
             return hits.sum() / k
@@ -249,12 +271,60 @@ def ranking_metric(name: str, k: int, ids: npt.ArrayLike, relevant: set[int]) ->
             return hits.sum() / len(relevant)
         case "hit_rate":
             return float(hits.any())
+        case "f1":
+            precision, recall = hits.sum() / k, hits.sum() / len(relevant)
+            return 2 * precision * recall / (precision + recall) if hits.any() else 0.0
+        case "fall_out":
+            return len(set(listed) - set(relevant) - set(excluded)) / n_others if n_others > 0 else np.nan
         case "ndcg":
-            return (hits / np.log2(ranks + 1)).sum() / (1 / np.log2(np.arange(2, reachable + 2))).sum()
+            return (hits / np.log2(ranks + 1)).sum() / (1 / np.log2(best_ranks + 1)).sum()
+        case "graded_ndcg":
+            return (grades / np.log2(ranks + 1)).sum() / (best / np.log2(best_ranks + 1)).sum()
+        case "exponential_ndcg":
+            return ((2**grades - 1) / np.log2(ranks + 1)).sum() / ((2**best - 1) / np.log2(best_ranks + 1)).sum()
         case "map":
             return (hits * hits.cumsum() / ranks).sum() / reachable
         case "mrr":
             return (hits / ranks).max(initial=0)
+        case "r_precision":
+            return hits[:reachable].sum() / reachable
+        case "rbp":
+            return (1 - parameter) * (hits * parameter ** (ranks - 1)).sum()
+        case "err":
+            satisfied = (2**grades - 1) / 2**parameter
+            reached = np.cumprod(np.concatenate([[1], 1 - satisfied]))[:-1]
+            return (reached * satisfied / ranks).sum()
+        case "auc":
+            scores = np.full(n_items, -np.inf)
+            scores[listed] = -ranks
+            return auc(scores, set(relevant), set(excluded))
+    raise ValueError(name)
+
+
+def list_metric(
+    name: str,
+    k: int,
+    ids: npt.ArrayLike,
+    relevant: Collection[int] = (),
+    information: npt.ArrayLike = (),
+    popularity: npt.ArrayLike = (),
+    features: npt.ArrayLike = (),
+    excluded: Collection[int] = (),
+) -> float:
+    """A metric of what stands in a list; `popularity` alone says which items are the most popular ones."""
+    listed = [int(i) for i in np.asarray(ids).tolist()[:k] if i >= 0]
+    match name:
+        case "novelty":
+            return float(np.mean(np.asarray(information)[listed])) if listed else np.nan
+        case "popularity":
+            return float(np.mean(np.asarray(popularity)[listed])) if listed else np.nan
+        case "diversity":
+            rows = np.asarray(features, dtype=np.float64)[listed]
+            pairs = [1 - rows[i] @ rows[j] for i in range(len(listed)) for j in range(i)]
+            return float(np.mean(pairs)) if pairs else np.nan
+        case "serendipity":
+            order = sorted(set(range(len(np.asarray(popularity)))) - set(excluded), key=lambda i: (-popularity[i], i))
+            return len((set(listed) & set(relevant)) - set(order[:k])) / k if relevant else np.nan
     raise ValueError(name)
 
 

@@ -388,15 +388,49 @@ class Metric:
     precision: Metric
     recall: Metric
     hit_rate: Metric
+    f1: Metric
+    fall_out: Metric
     ndcg: Metric
+    graded_ndcg: Metric
+    exponential_ndcg: Metric
     map: Metric
     mrr: Metric
+    r_precision: Metric
+    rbp: Metric
+    err: Metric
+    auc: Metric
+    novelty: Metric
+    popularity: Metric
+    diversity: Metric
+    serendipity: Metric
 
 class RankingMetric:
-    def __init__(self, metric: Metric, k: int) -> None: ...
+    def __init__(self, metric: Metric, k: int, parameter: float = 0.0) -> None: ...
 
 def ranking_metrics(
-    ctx: Context, ids: Int32, relevant: CSR, exclude: CSR | None, metrics: list[RankingMetric], out: Float64
+    ctx: Context,
+    ids: Int32,
+    relevant: CSR,
+    exclude: CSR | None,
+    n_candidates: Int32,
+    information: Float64,
+    popularity: Float64,
+    popularity_ranks: Int32,
+    features: CSR | None,
+    metrics: list[RankingMetric],
+    out: Float64,
+) -> None: ...
+def count_recommended(ctx: Context, ids: Int32, cutoffs: Int32, counts: Int64) -> None: ...
+def group_metrics(
+    ctx: Context,
+    ids: Int32,
+    relevant: CSR,
+    exclude: CSR | None,
+    groups: Int32,
+    k: int,
+    exposure: Float64,
+    hits: Float64,
+    wanted: Float64,
 ) -> None: ...
 def auc(ctx: Context, all_scores: Float32, relevant: CSR, exclude: CSR | None, out: Float64) -> None: ...
 def concordant_pairs(

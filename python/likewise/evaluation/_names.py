@@ -1,28 +1,53 @@
-"""Metrics by name: ``"ndcg@20"``, ``"auc"``, ``"rmse"``."""
+"""Metrics by name: ``"ndcg@20"``, ``"auc"``, ``"rbp(0.95)@50"``, ``"rmse"``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from likewise._validation import check_int
+from likewise._validation import check_float, check_int
 
-__all__ = ["AUC", "RANKING_METRICS", "RATING_METRICS", "MetricName", "parse_metrics"]
+__all__ = [
+    "AUC", "CATALOGUE_METRICS", "GROUP_METRICS", "LIFT", "LIST_METRICS", "RANKING_METRICS", "RATING_METRICS",
+    "R_PRECISION", "MetricName", "parse_metrics",
+]  # fmt: skip
 
-RANKING_METRICS = ("precision", "recall", "hit_rate", "ndcg", "map", "mrr")
 AUC = "auc"
+R_PRECISION = "r_precision"
+LIFT = "popularity_lift"
+# Of a user's ranking: what is found, and what is in the list whatever is relevant.
+RANKING_METRICS = (
+    "precision", "recall", "hit_rate", "f1", "fall_out", "ndcg", "graded_ndcg", "exponential_ndcg", "map", "mrr",
+    R_PRECISION, "rbp", "err", AUC, "serendipity",
+)  # fmt: skip
+LIST_METRICS = ("novelty", "popularity", "diversity")
+# Of the rankings of all users together.
+CATALOGUE_METRICS = ("coverage", "gini", "entropy", "personalization")
+GROUP_METRICS = ("exposure_gap", "recall_gap")
 RATING_METRICS = ("rmse", "mae", "fcp")
-_KNOWN = ", ".join([*(f"{name}@k" for name in RANKING_METRICS), AUC, *RATING_METRICS])
+_CUT = (*RANKING_METRICS, *LIST_METRICS, LIFT, *CATALOGUE_METRICS, *GROUP_METRICS)
+_WHOLE = (AUC, R_PRECISION, *RATING_METRICS)  # may stand without a cutoff
+_KNOWN = ", ".join([*(f"{name}@k" for name in _CUT), *_WHOLE])
+_PERSISTENCE = 0.8  # of the user who reads on, where "rbp" names none
+_FORM = re.compile(r"([a-z_0-9]+?)(?:\(([^()@]*)\))?(?:@(\d+))?", re.ASCII)
 
 
 class MetricName(NamedTuple):
-    """A metric, and its cutoff where it has one."""
+    """A metric, its cutoff where it has one, and its parameter where one is told."""
 
     name: str
     k: int | None
+    parameter: float | None = None
 
     def __str__(self) -> str:
-        return self.name if self.k is None else f"{self.name}@{self.k}"
+        told = "" if self.parameter is None else f"({self.parameter:g})"
+        return f"{self.name}{told}" if self.k is None else f"{self.name}{told}@{self.k}"
+
+    @property
+    def persistence(self) -> float:
+        """The parameter of rank-biased precision."""
+        return _PERSISTENCE if self.parameter is None else self.parameter
 
 
 def parse_metrics(subject: str, metrics: str | Iterable[str]) -> list[MetricName]:
@@ -47,17 +72,26 @@ def parse_metrics(subject: str, metrics: str | Iterable[str]) -> list[MetricName
 def _parse(subject: str, text: str) -> MetricName:
     if not isinstance(text, str):
         raise TypeError(f"{subject}: a metric must be a string such as 'ndcg@20', got {text!r}")
-    name, at, cutoff = text.partition("@")
-    if name in (AUC, *RATING_METRICS) and not at:
+    name = re.split(r"[@(]", text, maxsplit=1)[0]
+    if name not in _CUT and name not in _WHOLE:
+        raise ValueError(f"{subject}: unknown metric {text!r}; known are {_KNOWN}")
+    found = _FORM.fullmatch(text)
+    parameter = None if found is None else found[2]
+    if parameter is not None and name != "rbp":
+        raise ValueError(f"{subject}: {name} takes nothing in brackets, got {text!r}")
+    if found is None or (found[3] is None and name not in _WHOLE):
+        needs = "a cutoff" if name not in _WHOLE else "no cutoff, or one"
+        raise ValueError(f"{subject}: {name} needs {needs}, as in '{name}@20', got {text!r}")
+    if found[3] is None:
         return MetricName(name, None)
-    if name in RANKING_METRICS and cutoff.isascii() and cutoff.isdigit():
-        return MetricName(
-            name, check_int(subject, f"the cutoff of {text!r}", int(cutoff), minimum=1, maximum=2**31 - 1)
-        )
-    if name in RANKING_METRICS:
-        raise ValueError(f"{subject}: {name} needs a cutoff, as in '{name}@20', got {text!r}")
-    if name == AUC:
-        raise ValueError(f"{subject}: auc is over the whole ranking and has no cutoff, got {text!r}")
     if name in RATING_METRICS:
         raise ValueError(f"{subject}: {name} is over all ratings and has no cutoff, got {text!r}")
-    raise ValueError(f"{subject}: unknown metric {text!r}; known are {_KNOWN}")
+    k = check_int(subject, f"the cutoff of {text!r}", int(found[3]), minimum=1, maximum=2**31 - 1)
+    if parameter is None:
+        return MetricName(name, k)
+    try:
+        number = float(parameter)
+    except ValueError:
+        number = float("nan")
+    check_float(subject, f"the persistence of {text!r}", number, minimum=0, maximum=1, exclusive=True)
+    return MetricName(name, k, number)
