@@ -1,7 +1,8 @@
 """How well a model recommends: metrics of its rankings and ratings against held-out ones, with intervals."""
 
 from ._evaluate import evaluate
+from ._groups import GroupedResult
 from ._names import parse_metrics
 from ._result import EvaluationResult
 
-__all__ = ["EvaluationResult", "evaluate", "parse_metrics"]
+__all__ = ["EvaluationResult", "GroupedResult", "evaluate", "parse_metrics"]

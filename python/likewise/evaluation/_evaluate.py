@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +13,9 @@ from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
 from likewise._validation import check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions, as_interactions
-from likewise.retrieval import auc, ranking_metrics
+from likewise.retrieval import auc, top_k_scores
 
+from ._measures import Groups, ListMeasures, Values, as_features
 from ._names import AUC, RATING_METRICS, MetricName, parse_metrics
 from ._result import EvaluationResult, Pooled
 
@@ -26,6 +27,8 @@ RandomState = int | np.random.Generator | np.random.RandomState | np.random.Seed
 _SUBJECT = "evaluate"
 # Scores of every item exist for so many users at a time that they fill 64 MiB.
 _BLOCK_SCORES = 1 << 24
+# Ranks of lists held at a time: 64 MiB.
+_BLOCK_RANKS = 1 << 24
 # Ratings predicted at a time, some tens of bytes each: many, as neighbours and deviations are found anew for each call.
 _BLOCK_RATINGS = 1 << 22
 
@@ -61,6 +64,9 @@ def evaluate(
     *,
     users: Any = None,
     exclude_seen: bool = True,
+    candidates: Any = None,
+    item_features: Any = None,
+    item_groups: Any = None,
     batch_size: int = 16384,
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
@@ -89,14 +95,27 @@ def evaluate(
         What is to be found. Ids, where spoken, are matched; users and items that `train` and the model do not know
         are left out and counted in the result.
     metrics : str or iterable of str, default=("recall@20", "ndcg@20")
-        ``precision@k``, ``recall@k``, ``hit_rate@k``, ``ndcg@k``, ``map@k``, ``mrr@k`` for any k >= 1, and ``auc``;
-        of models that predict ratings ``rmse``, ``mae`` and ``fcp`` too, in the same call or by themselves. Their
-        definitions, with sources, stand in docs/evaluation.md.
+        For any k >= 1, of what is found: ``precision@k``, ``recall@k``, ``hit_rate@k``, ``f1@k``, ``fall_out@k``,
+        ``ndcg@k``, ``graded_ndcg@k``, ``exponential_ndcg@k``, ``map@k``, ``mrr@k``, ``r_precision@k``, ``rbp@k`` (or
+        ``rbp(0.95)@k``), ``err@k``, ``auc@k``, ``serendipity@k``; of what is shown: ``novelty@k``, ``popularity@k``,
+        ``popularity_lift@k``, ``diversity@k``; of all lists together: ``coverage@k``, ``gini@k``, ``entropy@k``,
+        ``personalization@k``, and with `item_groups` ``exposure_gap@k`` and ``recall_gap@k``. Whole rankings have
+        ``auc`` and ``r_precision``. Models that predict ratings have ``rmse``, ``mae`` and ``fcp`` too, in the same
+        call or by themselves. The definitions, with sources, stand in docs/evaluation.md.
     users : array-like of user ids, default=None
         Whom to measure for. None is every user with a relevant item, or a rating. Of users named here, one without has
         the value NaN and counts in no mean.
     exclude_seen : bool, default=True
         Whether items of a user's row of `train` are left out of the user's ranking.
+    candidates : as `test`, default=None
+        For each user the items that are ranked, with the relevant ones, in place of all: a published list of
+        negatives. Metrics on sampled candidates order models in another way than those on all items
+        (Krichene & Rendle 2020, doi:10.1145/3394486.3403226).
+    item_features : matrix of shape (n_items, any), default=None
+        What ``diversity`` compares items by; None takes the vectors of the model.
+    item_groups : str, array-like of shape (n_items,) or mapping, default=None
+        Groups of items whose exposure and recall are compared: a column of ``train.item_info``, a label for each item,
+        or labels by item id. Items without a label are a group too. ``result.item_groups`` has the figures.
     batch_size : int, default=16384
         Users ranked at a time; bounds the memory and changes no result.
     n_bootstrap : int, default=1000
@@ -159,74 +178,91 @@ def evaluate(
         test, f"{_SUBJECT}: test", allow_negative=True
     ).aligned_to(told, f"{_SUBJECT}: test", unknown="drop")
     rows = np.flatnonzero(sought.by_user.row_counts()) if users is None else told.user_index(users, _SUBJECT)
+    chosen = None
+    if candidates is not None:
+        given = as_interactions(candidates, f"{_SUBJECT}: candidates", allow_negative=True)
+        chosen = given.aligned_to(told, f"{_SUBJECT}: candidates", unknown="drop").interactions.by_user
 
-    run = _Run(backend, model, None if _same_pattern(told.by_user, fitted.by_user) else told.by_user, wanted)
-    values = np.empty((rows.size, len(wanted)))
-    starts = range(0, rows.size, batch_size)
-    for start in ProgressBar(starts, verbose=verbose, description="Evaluating", unit="batch"):
-        batch = rows[start : start + batch_size]
-        seen = told.by_user.take_rows(batch) if exclude_seen else None
-        values[start : start + batch_size] = run.measure(batch, sought.by_user.take_rows(batch), seen)
+    measures = ListMeasures(
+        backend, wanted, told.by_user, _greatest(sought.by_user),
+        features=_features(model, item_features, wanted, told.n_items),
+        groups=None if item_groups is None else Groups.of(item_groups, told, _SUBJECT), subject=_SUBJECT,
+    )  # fmt: skip
+    histories = None if _same_pattern(told.by_user, fitted.by_user) else told.by_user
+    run = _Run(backend, model, histories, wanted, measures, chosen)
+    values, size = Values(rows.size, measures, wanted), run.batch_size(batch_size)
+    for start in ProgressBar(range(0, rows.size, size), verbose=verbose, description="Evaluating", unit="batch"):
+        block = slice(start, start + size)
+        history, relevant = told.by_user.take_rows(rows[block]), sought.by_user.take_rows(rows[block])
+        exclude = history if exclude_seen else None
+        run.measure(rows[block], history, relevant, exclude, values, block, counts_all=users is not None)
     pooled = run.compare(rows, sought.by_user, of_ratings)
-    for j, metric in enumerate(wanted):
-        if str(metric) in pooled:
-            values[:, j] = pooled[str(metric)].per_user()
-
-    # A user without relevant items has NaN everywhere; one with nothing but relevant items has no AUC alone.
-    if users is None:
-        measured = ~np.isnan(values).all(axis=1)
-        rows, values = rows[measured], values[measured]
-        pooled = {
-            name: Pooled(part.sums[measured], part.counts[measured], part.is_root) for name, part in pooled.items()
-        }
-    if np.isnan(values).all():
-        if len(of_ratings) == len(wanted):
-            missing = (
-                "ratings in test that differ" if sought.nnz else "ratings in test that train and the model know of"
-            )
-            raise ValueError(f"{_SUBJECT}: no user has {missing}")
-        raise ValueError(
-            f"{_SUBJECT}: no user has a relevant item in test"
-            + (" that is not in train; should exclude_seen be False" if exclude_seen and sought.nnz else "")
-            + ("; are its users and items those of train" if n_unknown_users or n_unknown_items else "")
-            + "?"
-        )
-    return EvaluationResult(
-        users=told.user_labels(rows),
-        per_user={str(metric): values[:, j] for j, metric in enumerate(wanted)},
+    return values.result(
+        _SUBJECT,
+        told.user_labels(rows),
+        pooled,
+        keep_all=users is not None,
+        missing=_missing(sought, len(of_ratings) == len(wanted), exclude_seen, n_unknown_users or n_unknown_items),
         n_bootstrap=n_bootstrap,
         confidence=confidence,
         seed=seed,
         n_unknown_users=n_unknown_users,
         n_unknown_items=n_unknown_items,
-        pooled=pooled,
     )
 
 
 class _Run:
     """The parts of an evaluation that every batch of users shares."""
 
-    def __init__(self, backend: Backend, model: Recommender, histories: CSR | None, metrics: list[MetricName]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        model: Recommender,
+        histories: CSR | None,
+        metrics: list[MetricName],
+        measures: ListMeasures,
+        candidates: CSR | None,
+    ) -> None:
         self._backend = backend
         self._model = model
         self._histories = histories
-        self._ranking = [(j, (metric.name, metric.k)) for j, metric in enumerate(metrics) if metric.k is not None]
-        self._auc_column = next((j for j, metric in enumerate(metrics) if metric.name == AUC), None)
-        self._n_metrics = len(metrics)
+        self._measures = measures
+        self._candidates = candidates
+        self._has_auc = any(metric.name == AUC and metric.k is None for metric in metrics)
 
-    def measure(self, rows: Int64Array, relevant: CSR, exclude: CSR | None) -> npt.NDArray[np.float64]:
-        """Metrics of the rankings of a batch of users; shape (n, n_metrics)."""
-        values = np.empty((rows.size, self._n_metrics))
-        if self._ranking:
-            # No list is longer than the catalogue; a longer cutoff changes what precision divides by.
-            cut = [(name, min(k, relevant.n_cols)) for _, (name, k) in self._ranking]
-            ids, _ = self._model._top_k(self._histories, rows, max(k for _, k in cut), exclude, None, None, _SUBJECT)
-            found = ranking_metrics(self._backend, ids, relevant, cut, exclude)
-            for j, (column, (name, k)) in enumerate(self._ranking):
-                values[:, column] = found[:, j] * (cut[j][1] / k if name == "precision" else 1)
-        if self._auc_column is not None:
-            values[:, self._auc_column] = self._auc(rows, relevant, exclude)
-        return values
+    def batch_size(self, wanted: int) -> int:
+        """Fewer users at a time where lists are long."""
+        return max(1, min(wanted, _BLOCK_RANKS // self._measures.longest))
+
+    def measure(
+        self,
+        rows: Int64Array,
+        history: CSR,
+        relevant: CSR,
+        exclude: CSR | None,
+        values: Values,
+        block: slice,
+        *,
+        counts_all: bool,
+    ) -> None:
+        """Fill in the metrics of the rankings of a batch of users."""
+        pool = None if self._candidates is None else _pool(self._candidates.take_rows(rows), relevant, exclude)
+        if self._measures:
+            length = self._measures.length(relevant)
+            cut = min(length, relevant.n_cols)  # no list is longer than the catalogue
+            if pool is None:
+                ids, _ = self._model._top_k(self._histories, rows, cut, exclude, None, None, _SUBJECT)
+            else:
+                ids = self._ranked_pool(rows, pool, cut)
+            if cut < length:
+                ids = np.pad(ids, ((0, 0), (0, length - cut)), constant_values=-1)
+            n_candidates = None if pool is None else pool.row_counts().astype(np.int32)
+            values.put(
+                block,
+                self._measures.add(ids, relevant, exclude, history, n_candidates=n_candidates, counts_all=counts_all),
+            )
+        if self._has_auc:
+            values.auc[block] = self._auc(rows, relevant, exclude, pool)
 
     def compare(self, rows: Int64Array, test: CSR, metrics: list[str]) -> dict[str, Pooled]:
         """Metrics of the ratings that `test` has of the users in `rows`."""
@@ -266,15 +302,112 @@ class _Run:
             found[name] = np.stack([np.bincount(places, of_ratings, minlength=counts.size), counts], axis=1)
         return found
 
-    def _auc(self, rows: Int64Array, relevant: CSR, exclude: CSR | None) -> npt.NDArray[np.float64]:
+    def _auc(self, rows: Int64Array, relevant: CSR, exclude: CSR | None, pool: CSR | None) -> npt.NDArray[np.float64]:
         values = np.empty(rows.size)
-        size = max(1, _BLOCK_SCORES // relevant.n_cols)
-        for start in range(0, rows.size, size):
-            block = slice(start, start + size)
-            scores = self._model._scores(self._histories, rows[block])
-            seen = None if exclude is None else exclude.take_rows(block)
-            values[block] = auc(self._backend, scores, relevant.take_rows(block), seen)
+        for block, scores in self._score_blocks(rows, relevant.n_cols):
+            wanted, apart = relevant.take_rows(block), None if exclude is None else exclude.take_rows(block)
+            if pool is not None:
+                part = pool.take_rows(block)
+                scores = _pool_scores(scores, part)
+                # Nothing but the candidates takes part: what fills up a shorter row is excluded.
+                wanted, apart = _in_pool(wanted, part, scores.shape[1]), _after(part.row_counts(), scores.shape[1])
+            values[block] = auc(self._backend, scores, wanted, apart)
         return values
+
+    def _ranked_pool(self, rows: Int64Array, pool: CSR, k: int) -> npt.NDArray[np.int32]:
+        """The candidates of each user, best first; shape (n, k)."""
+        ids = np.full((rows.size, k), -1, dtype=np.int32)
+        for block, scores in self._score_blocks(rows, pool.n_cols):
+            part = pool.take_rows(block)
+            scores = _pool_scores(scores, part)
+            n, width = scores.shape
+            places, _ = top_k_scores(self._backend, scores.__getitem__, n, width, min(k, width))
+            starts = np.minimum(part.indptr[:-1], max(0, part.nnz - 1))[:, np.newaxis]
+            if part.nnz:
+                ids[block, : places.shape[1]] = np.where(places >= 0, part.indices[starts + np.maximum(places, 0)], -1)
+        return ids
+
+    def _score_blocks(self, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Scores of every item for so many users at a time."""
+        size = max(1, _BLOCK_SCORES // n_items)
+        for start in range(0, rows.size, size):
+            block = slice(start, min(rows.size, start + size))
+            yield block, self._model._scores(self._histories, rows[block])
+
+
+def _pool(candidates: CSR, relevant: CSR, exclude: CSR | None) -> CSR:
+    """What is ranked for each user: candidates and relevant items, without excluded ones."""
+    wanted = relevant.values > 0
+    keys = np.union1d(_keys(candidates), _keys(relevant)[wanted])
+    if exclude is not None:
+        keys = keys[~np.isin(keys, _keys(exclude), assume_unique=True)]
+    rows, ids = np.divmod(keys, candidates.n_cols)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=candidates.n_rows))])
+    return CSR(indptr, ids.astype(np.int32), np.ones(ids.size, np.float32), candidates.shape)
+
+
+def _keys(matrix: CSR) -> Int64Array:
+    """A number for each stored pair, rising."""
+    keys: Int64Array = matrix.row_numbers().astype(np.int64) * matrix.n_cols + matrix.indices
+    return keys
+
+
+def _places(pool: CSR) -> Int64Array:
+    """The place of each entry in its row."""
+    return np.arange(pool.nnz) - np.repeat(pool.indptr[:-1], pool.row_counts())
+
+
+def _pool_scores(scores: npt.NDArray[np.float32], pool: CSR) -> npt.NDArray[np.float32]:
+    """Scores of the entries of `pool` beside one another; -inf behind the last of a row."""
+    width = max(1, int(pool.row_counts().max(initial=0)))
+    beside = np.full((pool.n_rows, width), -np.inf, dtype=np.float32)
+    rows = pool.row_numbers()
+    beside[rows, _places(pool)] = scores[rows, pool.indices]
+    return beside
+
+
+def _in_pool(relevant: CSR, pool: CSR, width: int) -> CSR:
+    """The relevant items by their places in the rows of `pool`."""
+    is_relevant = np.isin(_keys(pool), _keys(relevant)[relevant.values > 0], assume_unique=True)
+    rows, places = pool.row_numbers()[is_relevant], _places(pool)[is_relevant]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=pool.n_rows))])
+    return CSR(indptr, places.astype(np.int32), np.ones(places.size, np.float32), (pool.n_rows, width))
+
+
+def _after(counts: Int64Array, width: int) -> CSR:
+    """The places behind the first so many of each row."""
+    n_left = width - counts
+    indptr = np.concatenate([[0], np.cumsum(n_left)])
+    places = np.arange(indptr[-1]) - np.repeat(indptr[:-1], n_left) + np.repeat(counts, n_left)
+    return CSR(indptr, places.astype(np.int32), np.ones(places.size, np.float32), (counts.size, width))
+
+
+def _greatest(matrix: CSR) -> float:
+    return float(matrix.values.max(initial=0))
+
+
+def _features(model: Recommender, given: Any, metrics: list[MetricName], n_items: int) -> CSR | None:
+    """Features of items, where diversity is asked for: those given, else the vectors of the model."""
+    if not any(metric.name == "diversity" for metric in metrics):
+        return None
+    if given is None and (given := getattr(model, "item_factors_", None)) is None:
+        raise ValueError(
+            f"{_SUBJECT}: diversity needs item_features, a row for each item, as {type(model).__name__} has no vectors "
+            "of items to take instead"
+        )
+    return as_features(given, n_items, _SUBJECT)
+
+
+def _missing(sought: Interactions, only_ratings: bool, exclude_seen: bool, has_unknown: object) -> str:
+    """What no user has, where there is nothing to measure."""
+    if only_ratings:
+        return "ratings in test that differ" if sought.nnz else "ratings in test that train and the model know of"
+    return (
+        "a relevant item in test"
+        + (" that is not in train; should exclude_seen be False" if exclude_seen and sought.nnz else "")
+        + ("; are its users and items those of train" if has_unknown else "")
+        + "?"
+    )
 
 
 def _same_pattern(a: CSR, b: CSR) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from likewise._backend import get_backend
 from likewise.data._frames import make_frame
+
+from ._groups import GroupedResult, group_codes
+from ._names import RATING_METRICS
 
 __all__ = ["EvaluationResult", "Pooled"]
 
@@ -39,7 +42,9 @@ class Pooled(NamedTuple):
 class EvaluationResult(Mapping[str, float]):
     """Metrics of one model on one test set: a mapping of metric names to means over users.
 
-    Of ``"rmse"``, ``"mae"`` and ``"fcp"`` the figure is that of the ratings of all users together.
+    Of ``"rmse"``, ``"mae"`` and ``"fcp"`` the figure is that of the ratings of all users together, of
+    ``"popularity_lift"`` that of all their lists. ``"coverage"``, ``"gini"``, ``"entropy"``, ``"personalization"`` and
+    the gaps of groups have no value of a single user, and no interval.
 
     Attributes
     ----------
@@ -48,6 +53,8 @@ class EvaluationResult(Mapping[str, float]):
     per_user : dict of str to ndarray of shape (n_users,), float64
         Values beside `users`, NaN where a metric is undefined for the user. They count in no mean. Of metrics of
         ratings, what the ratings of each user would give by themselves.
+    item_groups : GroupedResult or None
+        Exposure and recall of groups of items, where ``item_groups`` told of some.
     n_bootstrap, confidence : int, float
         How intervals are made.
     n_unknown_users, n_unknown_items : int
@@ -65,6 +72,9 @@ class EvaluationResult(Mapping[str, float]):
         n_unknown_users: int = 0,
         n_unknown_items: int = 0,
         pooled: Mapping[str, Pooled] | None = None,
+        overall: Mapping[str, float] | None = None,
+        order: Sequence[str] | None = None,
+        item_groups: GroupedResult | None = None,
     ) -> None:
         self.users = users
         self.per_user = dict(per_user)
@@ -74,7 +84,10 @@ class EvaluationResult(Mapping[str, float]):
         self.n_unknown_items = n_unknown_items
         self._seed = seed
         self._pooled = dict(pooled or {})
-        self._means = {name: self._figure(name) for name in self.per_user}
+        self.item_groups = item_groups
+        self._overall = dict(overall or {})
+        figures = {**{name: self._figure(name) for name in self.per_user}, **self._overall}
+        self._means = {name: figures[name] for name in (order or figures)}
 
     def __getitem__(self, metric: str) -> float:
         """Mean of a metric over the users for whom it is defined; of metrics of ratings, that of all ratings."""
@@ -113,9 +126,13 @@ class EvaluationResult(Mapping[str, float]):
         KeyError
             If the metric was not evaluated.
         ValueError
-            If the evaluation was made with ``n_bootstrap=0``.
+            If the evaluation was made with ``n_bootstrap=0``, or the metric has no value of a single user.
         """
         self._check(metric)
+        if metric in self._overall:
+            raise ValueError(
+                f"EvaluationResult.interval: {metric} is of all lists together and has no interval over users"
+            )
         if self.n_bootstrap == 0:
             raise ValueError("EvaluationResult.interval: evaluated with n_bootstrap=0; use a number above 0")
         return self._intervals[metric]
@@ -126,13 +143,16 @@ class EvaluationResult(Mapping[str, float]):
         alike: dict[bytes, list[str]] = {}
         for metric, values in self.per_user.items():
             alike.setdefault(np.isnan(values).tobytes(), []).append(metric)
-        return {metric: interval for metrics in alike.values() for metric, interval in self._bootstrap(metrics).items()}
+        found = {metric: ends for metrics in alike.values() for metric, ends in self._bootstrap(metrics).items()}
+        return {metric: found.get(metric, (float("nan"), float("nan"))) for metric in self}
 
-    def _figure(self, metric: str) -> float:
-        values = self.per_user[metric]
+    def _figure(self, metric: str, of: Any = slice(None)) -> float:
+        """The figure of all users, or of some."""
+        values = self.per_user[metric][of]
         if metric not in self._pooled:
             return _mean(_defined(values))
-        pooled, is_defined = self._pooled[metric], ~np.isnan(values)
+        pooled, is_defined = self._pooled[metric], np.zeros(len(self.users), dtype=bool)
+        is_defined[of] = ~np.isnan(values)
         if not is_defined.any():
             return float("nan")
         return float(pooled.figure(pooled.sums[is_defined].sum(), pooled.counts[is_defined].sum()))
@@ -159,6 +179,31 @@ class EvaluationResult(Mapping[str, float]):
         tail = (1 - self.confidence) / 2
         lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
         return dict(zip(metrics, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
+
+    def by_user_group(self, groups: Any) -> GroupedResult:
+        """Compare groups of users: the figure of each metric in each of them.
+
+        Parameters
+        ----------
+        groups : array-like of shape (n_users,) or mapping
+            A label for each of `users`, or labels by user id. Users without a label are a group too.
+
+        Returns
+        -------
+        GroupedResult
+            Number of users and every metric that has values of single users; ``gap("recall@10")`` is the greatest
+            difference of two groups.
+
+        Raises
+        ------
+        ValueError
+            If there is not a label for each user, or a mapping has none of them.
+        """
+        labels, codes = group_codes(groups, self.users.tolist(), "EvaluationResult.by_user_group", "groups", "users")
+        columns: dict[str, npt.NDArray[Any]] = {"n_users": np.bincount(codes, minlength=labels.size)}
+        for metric in self.per_user:
+            columns[metric] = np.array([self._figure(metric, codes == j) for j in range(labels.size)])
+        return GroupedResult("user group", labels, columns)
 
     def to_frame(self, *, per_user: bool = False, library: str | None = None) -> Any:
         """Return the result as a data frame.
@@ -189,9 +234,11 @@ class EvaluationResult(Mapping[str, float]):
             "mean": np.array(list(self.values())),
         }
         if self.n_bootstrap:
-            intervals = np.array([self.interval(metric) for metric in self])
+            intervals = np.array(list(self._intervals.values()))
             columns |= {"low": intervals[:, 0], "high": intervals[:, 1]}
-        columns["n_users"] = np.array([_defined(values).size for values in self.per_user.values()])
+        columns["n_users"] = np.array(
+            [self.n_users if metric in self._overall else _defined(self.per_user[metric]).size for metric in self]
+        )
         return make_frame(columns, "EvaluationResult.to_frame", library)
 
     def plot(self, ax: Any = None) -> Any:
@@ -220,7 +267,7 @@ class EvaluationResult(Mapping[str, float]):
         means, places = np.array(list(self.values())), np.arange(len(self))
         spread = None
         if self.n_bootstrap:
-            intervals = np.array([self.interval(metric) for metric in self])
+            intervals = np.array(list(self._intervals.values()))
             # A mean may lie outside its interval by a rounding error; matplotlib takes no negative length.
             spread = np.maximum(0, np.stack([means - intervals[:, 0], intervals[:, 1] - means]))
         ax.errorbar(means, places, xerr=spread, fmt="o", capsize=3)
@@ -245,13 +292,13 @@ class EvaluationResult(Mapping[str, float]):
     def _figures(self) -> Iterator[tuple[str, list[str]]]:
         for metric, mean in self.items():
             figures = [f"{mean:.4f}"]
-            if self.n_bootstrap:
+            if self.n_bootstrap and metric not in self._overall:
                 low, high = self.interval(metric)
                 figures.append(f"[{low:.4f}, {high:.4f}]")
             yield metric, figures
 
     def _notes(self) -> list[str]:
-        notes = [self._interval_phrase()] if self.n_bootstrap else []
+        notes = [self._interval_phrase()] if self.n_bootstrap and self.per_user else []
         for metric, values in self.per_user.items():
             missing = values.size - _defined(values).size
             if missing:
@@ -265,7 +312,9 @@ class EvaluationResult(Mapping[str, float]):
     def _interval_phrase(self) -> str:
         if not self.n_bootstrap:
             return ""
-        figures = ["mean"] * (len(self._pooled) < len(self)) + ["figure of all ratings"] * bool(self._pooled)
+        n_means, of_ratings = len(self.per_user) - len(self._pooled), self._pooled.keys() & set(RATING_METRICS)
+        figures = ["mean"] * (n_means > 0) + ["figure of all ratings"] * bool(of_ratings)
+        figures += ["figure of all lists"] * (len(self._pooled) > len(of_ratings))
         return f"{' or '.join(figures)}, {100 * self.confidence:g}% bootstrap interval over users"
 
     def _check(self, metric: str) -> None:
