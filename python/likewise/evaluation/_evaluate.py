@@ -250,10 +250,13 @@ class _Run:
         if self._measures:
             length = self._measures.length(relevant)
             cut = min(length, relevant.n_cols)  # no list is longer than the catalogue
+            wanted = min(cut + 1, relevant.n_cols)  # a tie with what comes next decides too
             if pool is None:
-                ids, _ = self._model._top_k(self._histories, rows, cut, exclude, None, None, _SUBJECT)
+                ids, scores = self._model._top_k(self._histories, rows, wanted, exclude, None, None, _SUBJECT)
             else:
-                ids = self._ranked_pool(rows, pool, cut)
+                ids, scores = self._ranked_pool(rows, pool, wanted)
+            values.is_tied[block] = ((scores[:, 1:] == scores[:, :-1]) & (ids[:, 1:] >= 0)).any(axis=1)
+            ids = ids[:, :cut]
             if cut < length:
                 ids = np.pad(ids, ((0, 0), (0, length - cut)), constant_values=-1)
             n_candidates = None if pool is None else pool.row_counts().astype(np.int32)
@@ -314,18 +317,26 @@ class _Run:
             values[block] = auc(self._backend, scores, wanted, apart)
         return values
 
-    def _ranked_pool(self, rows: Int64Array, pool: CSR, k: int) -> npt.NDArray[np.int32]:
-        """The candidates of each user, best first; shape (n, k)."""
+    def _ranked_pool(
+        self, rows: Int64Array, pool: CSR, k: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """The candidates of each user, best first, and their scores; of shape (n, k) both."""
         ids = np.full((rows.size, k), -1, dtype=np.int32)
+        found = np.full((rows.size, k), -np.inf, dtype=np.float32)
         for block, scores in self._score_blocks(rows, pool.n_cols):
             part = pool.take_rows(block)
             scores = _pool_scores(scores, part)
+            # Where all are level the model knows nothing of the user, who gets nothing, as in a ranking of all items.
+            is_last = np.arange(scores.shape[1]) >= part.row_counts()[:, np.newaxis]
+            lowest = np.where(is_last, np.inf, scores).min(axis=1)
+            scores[(lowest == scores.max(axis=1)) & (part.row_counts() > 1)] = -np.inf
             n, width = scores.shape
-            places, _ = top_k_scores(self._backend, scores.__getitem__, n, width, min(k, width))
+            places, best = top_k_scores(self._backend, scores.__getitem__, n, width, min(k, width))
             starts = np.minimum(part.indptr[:-1], max(0, part.nnz - 1))[:, np.newaxis]
+            found[block, : places.shape[1]] = best
             if part.nnz:
                 ids[block, : places.shape[1]] = np.where(places >= 0, part.indices[starts + np.maximum(places, 0)], -1)
-        return ids
+        return ids, found
 
     def _score_blocks(self, rows: Int64Array, n_items: int) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Scores of every item for so many users at a time."""

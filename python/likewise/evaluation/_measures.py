@@ -58,6 +58,14 @@ class Groups(NamedTuple):
         ids = data.item_labels(np.arange(data.n_items)).tolist()
         return cls(*group_codes(given, ids, subject, "item_groups", "items"))
 
+    def with_items(self, n_items: int) -> Groups:
+        """The same with more items, which are of the group without a label."""
+        n_more = n_items - self.codes.size
+        if n_more == 0:
+            return self
+        labels = [*self.labels[self.codes], *[None] * n_more]
+        return Groups(*group_codes(labels, labels, "Groups", "groups", "items"))
+
 
 def as_features(given: Any, n_items: int, subject: str) -> CSR:
     """Features of items as rows of length 1; a row of zeros stays."""
@@ -284,6 +292,7 @@ class Values:
         self._lifts = np.full((n, 2, len(measures.lifts)), np.nan)
         self._has_relevant = np.zeros(n, dtype=bool)
         self.auc = np.full(n, np.nan)
+        self.is_tied = np.zeros(n, dtype=bool)
 
     def put(self, block: slice, batch: Batch) -> None:
         """Keep what a batch of users has."""
@@ -336,6 +345,7 @@ class Values:
             raise ValueError(f"{subject}: no user has {missing}")
         if not keep_all:
             users, per_user = users[measured], {name: values[measured] for name, values in per_user.items()}
+            self.is_tied = self.is_tied[measured]
             pooled = {
                 name: Pooled(part.sums[measured], part.counts[measured], part.is_root) for name, part in pooled.items()
             }
@@ -346,6 +356,7 @@ class Values:
             order=[str(metric) for metric in self._metrics],
             item_groups=self._measures.item_groups(),
             pooled=pooled,
+            n_tied_users=int(self.is_tied.sum()),
             **settings,
         )
 

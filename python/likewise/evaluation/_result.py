@@ -59,6 +59,9 @@ class EvaluationResult(Mapping[str, float]):
         How intervals are made.
     n_unknown_users, n_unknown_items : int
         Users and items of the test set that were left out since the train set or the model does not know them.
+    n_tied_users : int
+        Users with two items of one score among the first k, or at rank k + 1, for the greatest cutoff k: the item's row
+        number decides between them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class EvaluationResult(Mapping[str, float]):
         overall: Mapping[str, float] | None = None,
         order: Sequence[str] | None = None,
         item_groups: GroupedResult | None = None,
+        n_tied_users: int = 0,
     ) -> None:
         self.users = users
         self.per_user = dict(per_user)
@@ -82,6 +86,7 @@ class EvaluationResult(Mapping[str, float]):
         self.confidence = confidence
         self.n_unknown_users = n_unknown_users
         self.n_unknown_items = n_unknown_items
+        self.n_tied_users = n_tied_users
         self._seed = seed
         self._pooled = dict(pooled or {})
         self.item_groups = item_groups
@@ -303,6 +308,8 @@ class EvaluationResult(Mapping[str, float]):
             missing = values.size - _defined(values).size
             if missing:
                 notes.append(f"{metric}: {missing} users without a value left out")
+        if self.n_tied_users:
+            notes.append(f"tied scores in the lists of {self.n_tied_users} users: row numbers of items decide there")
         if self.n_unknown_users or self.n_unknown_items:
             notes.append(
                 f"left out of test: {self.n_unknown_users} unknown users, {self.n_unknown_items} unknown items"
