@@ -145,8 +145,13 @@ _TITLES = {
     ),
     "evaluate": (
         "Evaluation",
-        "Ranking for every user of a test set and the metrics of that, for one model of k factors: NDCG@10 and MAP@10 "
-        "for likewise, these and two more for implicit, which cannot leave them out.",
+        "Ranking for every user of a test set and the metrics of that, for one model of k factors: ten metrics for "
+        "likewise, the four that it has for implicit.",
+    ),
+    "rankings": (
+        "Metrics of ready lists",
+        "Precision, recall, NDCG and MAP at k of ranked lists of 20, in each library's own form: arrays "
+        "or a data frame for likewise, data frames for RecTools, its own objects for ranx, whose making is not timed.",
     ),
     "ranking_metrics": ("Metrics alone", "Ten metrics of ranked lists of length k that are there already."),
 }
@@ -167,7 +172,7 @@ _PROFILE = (
 )
 _NO_ROWS = "Nothing has been measured yet: `python -m bench.run --help`."
 
-_PER_USER = {"fold_in", "evaluate", "ranking_metrics"}
+_PER_USER = {"fold_in", "evaluate", "rankings", "ranking_metrics"}
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -494,6 +499,7 @@ _SUMMARIES: dict[str, tuple[str, Callable[[Row], str]]] = {
         lambda row: f"{_number(row['ratings_per_second'])} ({_number(row['rmse'], 5)})",
     ),
     "evaluate": ("Evaluation: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
+    "rankings": ("Metrics of ready lists: users a second", lambda row: _number(row["n_users"] / row["seconds"])),
 }
 
 

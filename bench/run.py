@@ -430,10 +430,9 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _metrics(args: argparse.Namespace) -> int:
     from bench import bench_metrics
 
-    rows = bench_metrics.run_ranking_metrics(
-        n_users=args.users, threads=args.threads, repeats=args.repeats, run=harness.now()
-    )
-    _keep(rows, args.keep)
+    for measure in (bench_metrics.run_ranking_metrics, bench_metrics.run_rankings):
+        rows = measure(n_users=args.users, threads=args.threads, repeats=args.repeats, run=harness.now())
+        _keep(rows, args.keep)
     return 0
 
 
@@ -651,7 +650,7 @@ def _parser() -> argparse.ArgumentParser:
     on_data(evaluate, (64,))
     evaluate.add_argument("--contestants", nargs="+", default=["likewise", "implicit"])
 
-    metrics = command("metrics", _metrics, "ten metrics of ranked lists alone")
+    metrics = command("metrics", _metrics, "metrics of ranked lists alone, and beside the peers")
     measured(metrics, 5)
     metrics.add_argument("--users", type=int, default=100_000)
     metrics.add_argument("--threads", type=int, default=2)

@@ -226,6 +226,16 @@ def test_evaluate(benchmark: Any, contestant: str) -> None:
     _run(benchmark, case)
 
 
+@pytest.mark.filterwarnings("ignore")  # of ranx's compiler
+@pytest.mark.parametrize("contestant", bench_metrics.LISTS)
+def test_rankings(benchmark: Any, contestant: str) -> None:
+    try:
+        case = bench_metrics.rankings_case(contestant, bench_metrics.Lists(500, THREADS))
+    except peers.PeerUnavailableError as error:
+        pytest.skip(str(error))
+    _run(benchmark, case)
+
+
 def test_ranking_metrics(benchmark: Any) -> None:
     from likewise._backend import get_backend
 
