@@ -1,0 +1,1 @@
+"""Other libraries' interfaces over these models, for code that is there already."""
