@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -157,12 +158,11 @@ class RecommenderBase(metaclass=ABCMeta):
         ModelFileError
             If it is not a whole npz file of such a model.
         """
-        source = fileobj_or_path if hasattr(fileobj_or_path, "read") else _with_suffix(fileobj_or_path)
+        is_stream = hasattr(fileobj_or_path, "read")
+        stream = fileobj_or_path if is_stream else open(_with_suffix(fileobj_or_path), "rb")  # noqa: SIM115
         try:
-            with np.load(source, allow_pickle=False) as data:
+            with stream if not is_stream else nullcontext(), np.load(stream, allow_pickle=False) as data:
                 found = {name: data[name] for name in data.files}
-        except FileNotFoundError:
-            raise
         except Exception as error:  # whatever zip and npy files raise where they are damaged
             raise ModelFileError(f"{cls.__name__}.load: not a whole npz file ({error})") from error
         model = cls()
@@ -205,7 +205,7 @@ class RecommenderBase(metaclass=ABCMeta):
         allow = None if items is None else np.unique(check_rows(name, "id", items, n_items))
         ids, scores = search(min(N, n_items if allow is None else max(1, allow.size)), exclude, deny, allow)
         if allow is not None:
-            _append_rest(ids, scores, allow)
+            _append_rest(ids, scores, allow, exclude)
         scores[ids < 0] = LOWEST
         if single:
             ids, scores = ids[0], scores[0]
@@ -227,12 +227,16 @@ class RecommenderBase(metaclass=ABCMeta):
         return CSR(rows.indptr, rows.indices, rows.values, (n, n_items))  # partial_fit may have added items
 
 
-def _append_rest(ids: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], allow: npt.NDArray[np.int64]) -> None:
-    """Fill slots that are empty with what was asked for and not found, by rising id."""
+def _append_rest(
+    ids: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], allow: npt.NDArray[np.int64], exclude: CSR | None
+) -> None:
+    """Fill empty slots with what was asked for and not found: by rising id, what is excluded after the rest."""
     for row in np.flatnonzero((ids < 0).any(axis=1)):
-        empty = ids[row] < 0
-        rest = np.setdiff1d(allow, ids[row], assume_unique=False)[: np.count_nonzero(empty)]
-        places = np.flatnonzero(empty)[: rest.size]
+        places = np.flatnonzero(ids[row] < 0)
+        rest = np.setdiff1d(allow, ids[row])
+        if exclude is not None:
+            rest = rest[np.lexsort((rest, np.isin(rest, exclude.row(int(row))[0])))]
+        rest, places = rest[: places.size], places[: rest.size]
         ids[row, places], scores[row, places] = rest, LOWEST
 
 
