@@ -370,7 +370,7 @@ def _read(arguments: argparse.Namespace) -> Interactions:
 
 def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Interactions, Interactions]:
     """Train and test parts; by time where there are times and nothing else is asked for."""
-    from .model_selection import leave_last_out, random_split, temporal_split
+    from .model_selection import find_leakage, leave_last_out, random_split, temporal_split
 
     split = arguments.split or ("random" if data.timestamps is None else "temporal")
     _speaker(arguments)(f"split: {split}" + ("" if arguments.split else " (choose with --split)"))
@@ -383,7 +383,10 @@ def _split(data: Interactions, arguments: argparse.Namespace) -> tuple[Interacti
     test_size = 0.2 if arguments.test_size is None else arguments.test_size
     if split == "temporal":
         return temporal_split(data, test_size)
-    return random_split(data, test_size, random_state=arguments.split_seed or 0)
+    train, test = random_split(data, test_size, random_state=arguments.split_seed or 0, leakage="ignore")
+    if (leakage := find_leakage(train, test)).n_before_own:
+        _speaker(arguments)(f"this split leaks, --split temporal does not:\n{leakage}")
+    return train, test
 
 
 def _models_for(metrics: Iterable[MetricName]) -> list[str]:

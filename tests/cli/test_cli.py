@@ -243,7 +243,7 @@ def test_recommend_takes_row_numbers_of_a_model_fitted_on_a_matrix(folder, capsy
         (["--split", "temporal", "--test-size", "50"], lambda data: lw.model_selection.temporal_split(data, 50)),
         (
             ["--split", "random", "--test-size", "0.3", "--split-seed", "4"],
-            lambda data: lw.model_selection.random_split(data, 0.3, random_state=4),
+            lambda data: lw.model_selection.random_split(data, 0.3, random_state=4, leakage="ignore"),
         ),
         (["--split", "leave-last-out"], lw.model_selection.leave_last_out),
         (["--split", "leave-last-out", "--test-size", "2"], lambda data: lw.model_selection.leave_last_out(data, 2)),

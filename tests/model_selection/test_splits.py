@@ -10,12 +10,26 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from likewise.data import Interactions
-from likewise.model_selection import leave_last_out, random_split, temporal_split, user_split
+from likewise.model_selection import (
+    interaction_folds,
+    item_split,
+    leave_last_out,
+    random_split,
+    temporal_split,
+    user_folds,
+    user_split,
+)
 
 SEEDED = {
-    "random": lambda data, seed: random_split(data, 0.3, random_state=seed),
-    "per user": lambda data, seed: random_split(data, 0.3, per_user=True, random_state=seed),
+    "random": lambda data, seed: random_split(data, 0.3, random_state=seed, leakage="ignore"),
+    "per user": lambda data, seed: random_split(data, 0.3, per_user=True, random_state=seed, leakage="ignore"),
     "users": lambda data, seed: user_split(data, 0.3, random_state=seed),
+    "items": lambda data, seed: item_split(data, 0.3, random_state=seed, leakage="ignore"),
+    "fold": lambda data, seed: next(interaction_folds(data, 4, random_state=seed, leakage="ignore")),
+    "fold per user": lambda data, seed: next(
+        interaction_folds(data, 4, per_user=True, random_state=seed, leakage="ignore")
+    ),
+    "fold of users": lambda data, seed: next(user_folds(data, 4, random_state=seed)),
 }
 
 
@@ -99,7 +113,7 @@ def test_split_checks_its_seed(split, bad):
         split(make(), bad)
 
 
-@pytest.mark.parametrize("split", [random_split, user_split])
+@pytest.mark.parametrize("split", [random_split, user_split, item_split])
 @pytest.mark.parametrize(
     ("test_size", "error", "match"),
     [
@@ -119,7 +133,7 @@ def test_sizes_are_checked(split, test_size, error, match):
         split(make(), test_size)
 
 
-@pytest.mark.parametrize("split", [random_split, user_split])
+@pytest.mark.parametrize("split", [random_split, user_split, item_split])
 def test_nothing_to_split_is_an_error(split):
     empty = Interactions.from_csr(sp.csr_array((4, 5), dtype=np.float32))
     single = Interactions.from_csr(sp.csr_array(([1.0], ([0], [0])), shape=(4, 5)))
@@ -128,7 +142,7 @@ def test_nothing_to_split_is_an_error(split):
             split(data, 0.5)
 
 
-@pytest.mark.parametrize("split", [random_split, user_split])
+@pytest.mark.parametrize("split", [random_split, user_split, item_split])
 def test_matrices_are_taken_too(split):
     X = sp.random_array((20, 10), density=0.4, rng=np.random.default_rng(0)).tocsr()
     X.data -= 0.5
@@ -202,7 +216,7 @@ def test_user_split_counts_users_with_interactions():
 
 def test_held_out_users_split_into_what_is_told_and_what_is_asked():
     _, test = user_split(make(), random_state=0)
-    fold_in, target = random_split(test, 0.5, per_user=True, random_state=0)
+    fold_in, target = random_split(test, 0.5, per_user=True, random_state=0, leakage="ignore")
     assert_partition(test, fold_in, target)
     assert_array_equal(fold_in.by_user.row_counts() > 0, test.by_user.row_counts() > 0)
 

@@ -112,7 +112,7 @@ def test_machine_with_genres_is_no_worse_than_lightfm():
     items = np.repeat(np.arange(data.n_items), [len(some) for some in genres])
     tags = sp.csr_matrix((np.ones(columns.size, np.float32), (items, columns)), shape=(data.n_items, names.size))
     features = sp.hstack([sp.identity(data.n_items, dtype=np.float32), tags]).tocsr()
-    train, test = lw.model_selection.random_split(data.binarize(), 0.2, random_state=0)
+    train, test = lw.model_selection.random_split(data.binarize(), 0.2, random_state=0, leakage="ignore")
     known = train.by_user.row_counts() > 0
     train, test = (
         lw.Interactions.from_csr(sp.csr_matrix(part.by_user.to_scipy(copy=True))[known]) for part in (train, test)
@@ -232,7 +232,7 @@ def test_ratings_of_movietweetings_are_factorized_as_surprise_does(ours, theirs)
     surprise = pytest.importorskip("surprise", reason="scikit-surprise is not installed")
     data, found, expected = lw.datasets.load_movietweetings(), [], []
     for seed in range(5):
-        train, test = lw.model_selection.random_split(data, 0.2, random_state=seed)
+        train, test = lw.model_selection.random_split(data, 0.2, random_state=seed, leakage="ignore")
         frame = train.to_frame(library="pandas")[["user", "item", "value"]]
         given = surprise.Dataset.load_from_df(frame, surprise.Reader(rating_scale=(0, 10))).build_full_trainset()
         asked = test.to_frame(library="pandas")
@@ -251,7 +251,7 @@ def test_ratings_of_movietweetings_are_predicted_as_surprise_does(ours, theirs):
     surprise = pytest.importorskip("surprise", reason="scikit-surprise is not installed")
     data = lw.datasets.load_movietweetings()
     for seed in range(5):
-        train, test = lw.model_selection.random_split(data, 0.2, random_state=seed)
+        train, test = lw.model_selection.random_split(data, 0.2, random_state=seed, leakage="ignore")
         frame = train.to_frame(library="pandas")[["user", "item", "value"]]
         given = surprise.Dataset.load_from_df(frame, surprise.Reader(rating_scale=(0, 10))).build_full_trainset()
         asked = test.to_frame(library="pandas")

@@ -3,7 +3,7 @@
 from . import datasets
 from .csr import CSR
 from .ids import IdMap, RowNumbers
-from .interactions import Aligned, Events, Interactions, as_interactions
+from .interactions import Aligned, Events, Interactions, as_interactions, event_index
 from .readers import read_csv, read_movielens, read_parquet
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RowNumbers",
     "as_interactions",
     "datasets",
+    "event_index",
     "read_csv",
     "read_movielens",
     "read_parquet",

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .csr import CSR, coordinate_order
+from .csr import CSR, coordinate_order, offsets_of
 
-__all__ = ["Duplicates", "EventLog", "Merged", "merge_events", "merge_sorted", "offsets_of", "ranges"]
+__all__ = ["Duplicates", "EventLog", "Merged", "merge_events", "merge_sorted", "ranges"]
 
 Duplicates = Literal["sum", "last", "error"]
 
@@ -135,13 +135,6 @@ def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.
     """Return ``starts[0], starts[0] + 1, ...`` (``counts[0]`` numbers), then those of ``starts[1]``, and so on."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(int(counts.sum()), dtype=np.int64)
-
-
-def offsets_of(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return where each of a row of runs begins, and where the last one ends."""
-    offsets = np.zeros(counts.size + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
 
 
 def _by_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import numbers
 import re
 from typing import Any, Literal
@@ -12,9 +13,12 @@ import numpy.typing as npt
 
 from likewise._validation import is_null
 
-__all__ = ["TimeUnit", "as_instant", "as_timestamps"]
+__all__ = ["TimeUnit", "as_duration", "as_instant", "as_timestamps"]
 
 _PLAIN_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?Z?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)?\s*(W|D|h|min|s|ms|us|ns)")
+_NANOSECONDS = {"W": 604_800 * 10**9, "D": 86_400 * 10**9, "h": 3_600 * 10**9, "min": 60 * 10**9, "s": 10**9}
+_NANOSECONDS |= {"ms": 10**6, "us": 10**3, "ns": 1}
 
 TimeUnit = Literal["ns"] | None
 """``"ns"`` for nanoseconds since 1970 in UTC; None for numbers whose meaning only the caller knows."""
@@ -95,6 +99,44 @@ def as_instant(moment: Any, unit: TimeUnit, subject: str, name: str) -> int | fl
         return int(as_timestamps(listed, subject)[0][0])
     except ValueError as error:
         raise ValueError(f"{subject}: {name} must be a date, as in '2026-01-31', got {moment!r}") from error
+
+
+def as_duration(duration: Any, unit: TimeUnit, subject: str, name: str) -> int | float:
+    """Return a length of time in the unit of the timestamps that it will be added to.
+
+    Parameters
+    ----------
+    duration : timedelta, timedelta64, str such as "30D", "36h" or "15min", or real number
+        A number counts in the timestamps' own unit, nanoseconds where that is ``"ns"``.
+    unit : {"ns", None}
+        What the timestamps count.
+    subject, name : str
+        For errors.
+
+    Raises
+    ------
+    TypeError
+        The duration is of a kind that the timestamps are not.
+    ValueError
+        It cannot be read, or is not finite.
+    """
+    # numpy counts its own durations among the integers.
+    if isinstance(duration, numbers.Real) and not isinstance(duration, (bool, np.bool_, np.timedelta64)):
+        if not math.isfinite(duration):
+            raise ValueError(f"{subject}: {name} must be finite, got {duration}")
+        return int(duration) if isinstance(duration, numbers.Integral) else float(duration)
+    if unit is None:
+        raise TypeError(f"{subject}: the timestamps are plain numbers, so {name} must be one too, got {duration!r}")
+    if isinstance(duration, str):
+        match = _DURATION.fullmatch(duration.strip())
+        if match is None:
+            raise ValueError(
+                f"{subject}: {name} must be a number and a unit, W, D, h, min or s, as in '30D', got {duration!r}"
+            )
+        return int(float(match[1] or 1) * _NANOSECONDS[match[2]])
+    if not isinstance(duration, (dt.timedelta, np.timedelta64)):
+        raise TypeError(f"{subject}: {name} must be a duration, as in '30D', or a number, got {duration!r}")
+    return int(np.timedelta64(duration).astype("timedelta64[ns]").astype(np.int64))
 
 
 def _from_objects(array: npt.NDArray[Any], subject: str) -> npt.NDArray[Any]:

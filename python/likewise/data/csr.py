@@ -310,6 +310,20 @@ class CSR:
             (rows.size, self.n_cols),
         )
 
+    def keep(self, mask: npt.NDArray[np.bool_]) -> CSR:
+        """Return some of the entries, of a mask of shape (nnz,), in the same shape."""
+        return CSR(offsets_of(mask)[self.indptr], self.indices[mask], self.values[mask], self.shape)
+
+    def entries_in(self, other: CSR) -> npt.NDArray[np.bool_]:
+        """Whether each entry is stored in `other` too, which has the same shape; shape (nnz,)."""
+        mine, theirs = (
+            each.row_numbers().astype(np.int64) * each.n_cols + each.indices for each in (self, other)
+        )  # both rise: a row number below 2**31 times as many columns fits int64
+        found = np.zeros(mine.size, dtype=bool)
+        if theirs.size:
+            found = theirs[np.minimum(np.searchsorted(theirs, mine), theirs.size - 1)] == mine
+        return found
+
     def _run_of_rows(self, start: int, stop: int) -> CSR:
         if stop - start == self.n_rows:
             return self
@@ -323,6 +337,13 @@ class CSR:
 
     def __repr__(self) -> str:
         return f"CSR({self.n_rows} x {self.n_cols}, {self.nnz} stored)"
+
+
+def offsets_of(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return where each of a row of runs begins, and where the last one ends."""
+    offsets = np.zeros(counts.size + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
 
 
 def check_shape(subject: str, shape: tuple[int, ...]) -> tuple[int, int]:

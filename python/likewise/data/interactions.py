@@ -14,15 +14,19 @@ import scipy.sparse as sp
 
 from likewise._validation import check_choice, check_float, check_int, check_rows
 
-from ._events import Duplicates, EventLog, merge_events, merge_sorted, offsets_of
+from ._events import Duplicates, EventLog, merge_events, merge_sorted
 from ._frames import FrameTable, check_matrix_frame, make_frame
 from ._time import TimeUnit, as_timestamps
-from .csr import CSR, coordinate_order, read_only
+from .csr import CSR, coordinate_order, offsets_of, read_only
 from .ids import IdMap, RowNumbers
 
-__all__ = ["Aligned", "Events", "Interactions", "as_interactions", "check_matrix_like"]
+__all__ = ["Aligned", "Events", "Interactions", "as_interactions", "check_matrix_like", "event_index"]
 
 _DUPLICATES = ("sum", "last", "error")
+
+# Where numbers of events begin in an index of scikit-learn's, far beyond any row: it makes plain arrays of whatever a
+# splitter yields, so nothing but the numbers themselves can tell events from users.
+_EVENTS = 1 << 62
 
 
 class Events(NamedTuple):
@@ -105,6 +109,8 @@ class Interactions:
     user_info: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     item_info: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     _by_item: CSR | None = field(default=None, init=False)
+    is_part: bool = field(default=False, init=False)
+    """Whether these are some events of a larger set, by an `event_index`: users and items are those of the whole."""
 
     def __post_init__(self) -> None:
         if self.timestamps is not None:
@@ -543,10 +549,8 @@ class Interactions:
         Interactions
         """
         mask = _as_mask(keep, self.nnz, "Interactions.keep_entries")
-        matrix = self.by_user
-        indptr = offsets_of(mask)[matrix.indptr]
         return self._like(
-            CSR(indptr, matrix.indices[mask], matrix.values[mask], self.shape),
+            self.by_user.keep(mask),
             None if self.timestamps is None else self.timestamps[mask],
             None if self.log is None else self.log.take(mask),
         )
@@ -646,9 +650,10 @@ class Interactions:
         return self._take_users(rows, "Interactions.subset_users")
 
     def __getitem__(self, rows: Any) -> Interactions:
-        """Return the users of some rows: a slice, a mask, or an array of row numbers.
+        """Return the users of some rows: a slice, a mask, or an array of row numbers; or some events of all users.
 
-        This is what scikit-learn's cross-validation calls. One number is a ``TypeError``, since a user is a row of
+        This is what scikit-learn's cross-validation calls: with row numbers for its own splitters, with an
+        `event_index` for those of `likewise.model_selection`. One number is a ``TypeError``, since a user is a row of
         `by_user` and not an `Interactions`.
         """
         subject = "Interactions[rows]"
@@ -661,6 +666,12 @@ class Interactions:
             raise TypeError(f"{subject}: expected a slice, a mask or an array of row numbers, got {rows!r}")
         if rows.dtype == bool:
             rows = np.flatnonzero(_as_mask(rows, self.n_users, subject))
+        if rows.dtype.kind == "i" and rows.size and rows.min() >= _EVENTS:
+            chosen = np.zeros(self.n_events, dtype=bool)
+            chosen[check_rows(subject, "event", rows - _EVENTS, self.n_events)] = True
+            part = self.keep_events(chosen)
+            object.__setattr__(part, "is_part", True)
+            return part
         return self._take_users(check_rows(subject, "row", rows, self.n_users), subject)
 
     def binarize(self, threshold: float | None = None) -> Interactions:
@@ -892,6 +903,17 @@ class Interactions:
                 "numbers; build both in the same way"
             )
         return theirs.find(mine.labels, subject, name)
+
+
+def event_index(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return numbers by which ``data[numbers]`` gives these events in the shape of the whole, as splitters yield them.
+
+    Parameters
+    ----------
+    places : ndarray of int64
+        In the order of `Interactions.events`.
+    """
+    return places + _EVENTS
 
 
 def check_matrix_like(X: Any, subject: str) -> None:

@@ -1,25 +1,44 @@
 """Train and test sets from one set of interactions.
 
 Every split returns ``(train, test)``, two `Interactions` of the shape and ids of the whole, so that rows mean the same
-in both. Values and timestamps are carried as they are; the argument is never changed.
+in both. Values and timestamps are carried as they are; the argument is never changed. Each is a splitter of
+`splitters` too, for scikit-learn's searches.
 """
 
 from __future__ import annotations
 
-import math
-import numbers
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from likewise._validation import check_int
+from likewise.data import Interactions
 
-from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
-from likewise.data import Interactions, as_interactions
-from likewise.data._time import as_instant
+from ._masks import (
+    RandomState,
+    cold_masks,
+    interaction_fold_masks,
+    item_masks,
+    known_enough,
+    last_masks,
+    random_masks,
+    rolling_masks,
+    temporal_masks,
+    user_fold_masks,
+    user_masks,
+)
 
-__all__ = ["leave_last_out", "random_split", "temporal_split", "user_split"]
-
-RandomState = int | np.random.Generator | np.random.RandomState | np.random.SeedSequence | None
+__all__ = [
+    "cold_start_split",
+    "filter_test",
+    "interaction_folds",
+    "item_split",
+    "leave_last_out",
+    "random_split",
+    "rolling_splits",
+    "temporal_split",
+    "user_folds",
+    "user_split",
+]
 
 
 def random_split(
@@ -28,6 +47,7 @@ def random_split(
     *,
     per_user: bool = False,
     random_state: RandomState = None,
+    leakage: str = "warn",
 ) -> tuple[Interactions, Interactions]:
     """Split the stored pairs at random.
 
@@ -42,6 +62,9 @@ def random_split(
         Draw from each user alike instead of from all pairs together.
     random_state : int, Generator, RandomState, SeedSequence or None, default=None
         Seed; the same int gives the same split.
+    leakage : {"warn", "ignore", "error"}, default="warn"
+        What to do where train has things of a user that happened after things of the same user in test: data with
+        timestamps tell. A model learns the future it is asked for then, and looks better than it is.
 
     Returns
     -------
@@ -51,7 +74,7 @@ def random_split(
     Raises
     ------
     ValueError
-        `test_size` leaves nothing for train or for test.
+        `test_size` leaves nothing for train or for test, or the split leaks and ``leakage="error"``.
 
     Examples
     --------
@@ -62,16 +85,7 @@ def random_split(
     >>> train.nnz, test.nnz, test.shape
     (3, 2, (2, 3))
     """
-    subject = "random_split"
-    data = as_interactions(data, subject, allow_negative=True)
-    rng = check_random_state(subject, random_state)
-    if check_flag(subject, "per_user", per_user):
-        held_out = _random_of_each_user(data, test_size, rng, subject)
-    else:
-        n_test = _n_test(test_size, data.nnz, "stored pairs", subject)
-        held_out = np.zeros(data.nnz, dtype=bool)
-        held_out[rng.permutation(data.nnz)[:n_test]] = True
-    return data.keep_entries(~held_out), data.keep_entries(held_out)
+    return random_masks("random_split", data, test_size, per_user, random_state, leakage).parts()
 
 
 def temporal_split(
@@ -126,26 +140,7 @@ def temporal_split(
     >>> test.by_user.to_scipy().toarray()
     array([[4., 2.]], dtype=float32)
     """
-    subject = "temporal_split"
-    check_choice(subject, "repeats", repeats, ("drop", "keep"))
-    _, times = _timestamps(data, subject)
-    if cutoff is None:
-        first = _cutoff_of_share(times, 0.2 if test_size is None else test_size, subject)
-    elif test_size is None:
-        first = as_instant(cutoff, data.timestamp_unit, subject, "cutoff")
-    else:
-        raise ValueError(f"{subject}: test_size and cutoff exclude each other; give one of them")
-    later = times >= first
-    if later.all() or not later.any():
-        low, high = (_shown(moment, data) for moment in (times.min(), times.max()))
-        side = "before" if later.all() else "on or after"
-        raise ValueError(
-            f"{subject}: no event lies {side} the cutoff {_shown(first, data)}; they run from {low} to {high}"
-        )
-    train, test = data.keep_events(~later), data.keep_events(later)
-    if repeats == "drop":
-        test = test.keep_entries(~_stored_in(test, train))
-    return train, test
+    return temporal_masks("temporal_split", data, test_size, cutoff, repeats).parts()
 
 
 def leave_last_out(data: Interactions, k: int = 1) -> tuple[Interactions, Interactions]:
@@ -184,24 +179,7 @@ def leave_last_out(data: Interactions, k: int = 1) -> tuple[Interactions, Intera
        user item  value  timestamp
     0     1    a    1.0         20
     """
-    subject = "leave_last_out"
-    times, _ = _timestamps(data, subject)
-    k = check_int(subject, "k", k, minimum=1)
-    matrix = data.by_user
-    counts = matrix.row_counts()
-    # Entries stand by row and column already, so a stable order by row and time leaves ties by column.
-    order = np.lexsort((times, matrix.row_numbers()))
-    from_end = np.repeat(matrix.indptr[1:], counts) - np.arange(matrix.nnz)
-    held_out = np.zeros(matrix.nnz, dtype=bool)
-    held_out[order] = (from_end <= k) & np.repeat(counts > k, counts)
-    test = data.keep_entries(held_out)
-    if data.log is None:
-        return data.keep_entries(~held_out), test
-    users, n_events = matrix.row_numbers(), np.diff(data.log.indptr)
-    ends = np.full(data.n_users, data.log.timestamps.max())
-    np.minimum.at(ends, users[held_out], times[held_out])
-    in_time = data.log.timestamps <= np.repeat(ends[users], n_events)
-    return data.keep_events(np.repeat(~held_out, n_events) & in_time), test
+    return last_masks("leave_last_out", data, k).parts()
 
 
 def user_split(
@@ -240,87 +218,259 @@ def user_split(
     >>> train.by_user.row_counts(), test.by_user.row_counts()
     (array([2, 2, 0]), array([0, 0, 1]))
     """
-    subject = "user_split"
-    data = as_interactions(data, subject, allow_negative=True)
-    rng = check_random_state(subject, random_state)
-    counts = data.by_user.row_counts()
-    users = np.flatnonzero(counts)
-    n_test = _n_test(test_size, users.size, "users with interactions", subject)
-    chosen = np.zeros(data.n_users, dtype=bool)
-    chosen[rng.permutation(users)[:n_test]] = True
-    held_out = np.repeat(chosen, counts)
-    return data.keep_entries(~held_out), data.keep_entries(held_out)
+    return user_masks("user_split", data, test_size, random_state).parts()
 
 
-def _random_of_each_user(
-    data: Interactions, test_size: float | int, rng: np.random.Generator, subject: str
-) -> npt.NDArray[np.bool_]:
-    matrix = data.by_user
-    counts = matrix.row_counts()
-    if _is_count(test_size, subject):
-        wanted = np.full(counts.size, int(test_size))
-    else:
-        wanted = np.floor(counts * float(test_size) + 0.5).astype(np.int64)
-    wanted = np.clip(np.minimum(wanted, counts - 1), 0, None)
-    if not wanted.any():
-        raise ValueError(f"{subject}: test_size={test_size} takes no pair of any user; enlarge it")
-    # A random order within each row: its first entries are held out.
-    order = np.lexsort((rng.random(matrix.nnz), matrix.row_numbers()))
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-    held_out = np.zeros(matrix.nnz, dtype=bool)
-    held_out[order] = place < np.repeat(wanted, counts)
-    return held_out
+def item_split(
+    data: Any, test_size: float | int = 0.2, *, random_state: RandomState = None, leakage: str = "warn"
+) -> tuple[Interactions, Interactions]:
+    """Hold out whole items: an item's pairs are all in train or all in test, which asks for items that are new.
+
+    Parameters
+    ----------
+    data : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
+        What to split.
+    test_size : float in (0, 1) or int >= 1, default=0.2
+        Share of the items with interactions that go to test (rounded up), or their number.
+    random_state : int, Generator, RandomState, SeedSequence or None, default=None
+        Seed; the same int gives the same split.
+    leakage : {"warn", "ignore", "error"}, default="warn"
+        As for `random_split`.
+
+    Returns
+    -------
+    train, test : Interactions
+        Of the shape and ids of `data`, where the columns of the other part's items are empty.
+
+    Raises
+    ------
+    ValueError
+        `test_size` leaves no item for train or for test, or the split leaks and ``leakage="error"``.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import item_split
+    >>> data = Interactions.from_arrays([1, 1, 2, 2, 3], list("abcab"))
+    >>> train, test = item_split(data, test_size=1, random_state=0)
+    >>> train.by_item.row_counts(), test.by_item.row_counts()
+    (array([2, 2, 0]), array([0, 0, 1]))
+    """
+    return item_masks("item_split", data, test_size, random_state, leakage).parts()
 
 
-def _is_count(test_size: float | int, subject: str) -> bool:
-    """Whether `test_size` is a number of things; a share is looked at here too."""
-    if isinstance(test_size, numbers.Integral) and not isinstance(test_size, bool):
-        check_int(subject, "test_size", test_size, minimum=1)
-        return True
-    check_float(subject, "test_size", test_size, minimum=0.0, maximum=1.0, exclusive=True)
-    return False
+def cold_start_split(
+    data: Interactions, test_size: float | int | None = None, *, cutoff: Any = None, cold: str = "items"
+) -> tuple[Interactions, Interactions]:
+    """Split by time and keep in test what is of users, or of items, that nobody knew before.
+
+    Parameters
+    ----------
+    data : Interactions
+        With timestamps.
+    test_size, cutoff
+        As for `temporal_split`, of all events.
+    cold : {"items", "users", "either", "both"}, default="items"
+        Which events from the cutoff on are test: those with items without an event before it, by users without one,
+        by or with either, or both at once. The others are in no part.
+
+    Returns
+    -------
+    train, test : Interactions
+        Of the shape and ids of `data`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `temporal_split`; ValueError too if nothing is cold.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import cold_start_split
+    >>> data = Interactions.from_arrays([1, 1, 2, 2], list("abac"), timestamps=[10, 20, 30, 40])
+    >>> train, test = cold_start_split(data, cutoff=30)
+    >>> test.to_frame(library="pandas")
+       user item  value  timestamp
+    0     2    c    1.0         40
+    """
+    return cold_masks("cold_start_split", data, test_size, cutoff, cold).parts()
 
 
-def _n_test(test_size: float | int, n: int, what: str, subject: str) -> int:
-    # Rounding up after a product such as 0.07 * 100 = 7.000000000000001 must not add one.
-    count = int(test_size) if _is_count(test_size, subject) else math.ceil(round(n * test_size, 9))
-    if not 0 < count < n:
-        raise ValueError(f"{subject}: test_size={test_size} of {n} {what} leaves none for train or for test")
-    return count
+def rolling_splits(
+    data: Interactions,
+    n_splits: int = 5,
+    *,
+    test_duration: Any = None,
+    train_duration: Any = None,
+    gap: Any = 0,
+    repeats: str = "drop",
+) -> Iterator[tuple[Interactions, Interactions]]:
+    """Split by time again and again: each test window comes after its train window, and windows move on.
+
+    Parameters
+    ----------
+    data : Interactions
+        With timestamps.
+    n_splits : int, default=5
+        Windows, at least 1. The last ends with the last event.
+    test_duration : number, timedelta, timedelta64 or str such as "30D", default=None
+        How long a test window is: a number where timestamps are numbers, else a duration (numbers are nanoseconds).
+        None makes windows of as many events each, of which there are ``n_splits + 1`` with the first train window.
+    train_duration : as `test_duration`, default=None
+        How long a train window is; None begins with the first event, so that train grows.
+    gap : as `test_duration`, default=0
+        Time between train and test in which nothing counts.
+    repeats : {"drop", "keep"}, default="drop"
+        As for `temporal_split`.
+
+    Returns
+    -------
+    iterator of (train, test)
+        Two `Interactions` each, of the shape and ids of `data`, by rising time.
+
+    Raises
+    ------
+    TypeError
+        `data` is not an `Interactions`, or a duration is of the wrong kind.
+    ValueError
+        There are no timestamps, a duration is not above 0, or a window has no event.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import rolling_splits
+    >>> data = Interactions.from_arrays([1, 1, 1, 1], list("abcd"), timestamps=[0, 10, 20, 30])
+    >>> for train, test in rolling_splits(data, n_splits=2, test_duration=10):
+    ...     print(train.timestamps, test.timestamps)
+    [ 0 10] [20]
+    [ 0 10 20] [30]
+    """
+    check_int("rolling_splits", "n_splits", n_splits, minimum=1)
+    masks = rolling_masks("rolling_splits", data, n_splits, test_duration, train_duration, gap, repeats)
+    return (each.parts() for each in masks)
 
 
-def _timestamps(data: Interactions, subject: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the times of the stored pairs and of the single events, or say that there are none."""
-    if not isinstance(data, Interactions):
-        raise TypeError(f"{subject}: expected an Interactions with timestamps, got {type(data).__name__}")
-    if data.timestamps is None or data.event_timestamps is None:
-        raise ValueError(f"{subject}: the interactions have no timestamps; give some when you build them")
-    return data.timestamps, data.event_timestamps
+def interaction_folds(
+    data: Any,
+    n_splits: int = 5,
+    *,
+    per_user: bool = False,
+    random_state: RandomState = None,
+    leakage: str = "warn",
+) -> Iterator[tuple[Interactions, Interactions]]:
+    """Deal the stored pairs into folds at random; each fold is test once.
+
+    Parameters
+    ----------
+    data : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
+        What to split.
+    n_splits : int, default=5
+        Folds, at least 2. They differ by one pair at most.
+    per_user : bool, default=False
+        Deal each user's pairs as evenly.
+    random_state : int, Generator, RandomState, SeedSequence or None, default=None
+        Seed; the same int gives the same folds.
+    leakage : {"warn", "ignore", "error"}, default="warn"
+        As for `random_split`.
+
+    Returns
+    -------
+    iterator of (train, test)
+        Two `Interactions` each, of the shape and ids of `data`.
+
+    Raises
+    ------
+    ValueError
+        There are fewer pairs than folds, or the split leaks and ``leakage="error"``.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import interaction_folds
+    >>> data = Interactions.from_arrays([1, 1, 1, 2, 2], list("abcab"))
+    >>> [(train.nnz, test.nnz) for train, test in interaction_folds(data, 3, random_state=0)]
+    [(3, 2), (3, 2), (4, 1)]
+    """
+    masks = interaction_fold_masks("interaction_folds", data, n_splits, per_user, random_state, leakage)
+    return (each.parts() for each in masks)
 
 
-def _cutoff_of_share(times: npt.NDArray[Any], test_size: float | int, subject: str) -> Any:
-    n_test = _n_test(test_size, times.size, "events", subject)
-    place = times.size - n_test
-    cutoff = np.partition(times, place)[place]
-    if cutoff > times.min():
-        return cutoff
-    # So many events share the first moment that they would all be test: begin at the next one.
-    later = times[times > cutoff]
-    if not later.size:
-        raise ValueError(f"{subject}: all {times.size} events have one timestamp, so time cannot split them")
-    return later.min()
+def user_folds(
+    data: Any, n_splits: int = 5, *, random_state: RandomState = None
+) -> Iterator[tuple[Interactions, Interactions]]:
+    """Deal whole users into folds at random; each fold is test once.
+
+    Parameters
+    ----------
+    data : Interactions, scipy sparse matrix or array, or array-like of shape (n_users, n_items)
+        What to split.
+    n_splits : int, default=5
+        Folds, at least 2, of the users with interactions. They differ by one user at most.
+    random_state : int, Generator, RandomState, SeedSequence or None, default=None
+        Seed; the same int gives the same folds.
+
+    Returns
+    -------
+    iterator of (train, test)
+        Two `Interactions` each, of the shape and ids of `data`, where the rows of the other part's users are empty. As
+        for `user_split`, test may be split once more.
+
+    Raises
+    ------
+    ValueError
+        There are fewer users with interactions than folds.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import user_folds
+    >>> data = Interactions.from_arrays([1, 1, 1, 2, 3], list("abcab"))
+    >>> [test.by_user.row_counts().tolist() for _, test in user_folds(data, 3, random_state=0)]
+    [[0, 0, 1], [3, 0, 0], [0, 1, 0]]
+    """
+    return (each.parts() for each in user_fold_masks("user_folds", data, n_splits, random_state))
 
 
-def _stored_in(data: Interactions, other: Interactions) -> npt.NDArray[np.bool_]:
-    """Whether each stored pair of `data` is stored in `other` too, which has the same shape."""
-    mine, theirs = (
-        part.by_user.row_numbers().astype(np.int64) * part.n_items + part.by_user.indices for part in (data, other)
-    )
-    # Both are sorted: a row number below 2**31 times as many columns fits int64.
-    place = np.minimum(np.searchsorted(theirs, mine), theirs.size - 1)
-    found: npt.NDArray[np.bool_] = theirs[place] == mine
-    return found
+def filter_test(
+    train: Interactions, test: Interactions, *, min_user_count: int = 1, min_item_count: int = 1
+) -> Interactions:
+    """Leave out of test the pairs of users and items that train knows too little of.
 
+    Where users or items with few interactions should leave train too, see `Interactions.filter` and
+    `Interactions.k_core`, before a split.
 
-def _shown(moment: Any, data: Interactions) -> str:
-    return str(np.datetime64(int(moment), "ns")) if data.timestamp_unit == "ns" else str(moment)
+    Parameters
+    ----------
+    train, test : Interactions
+        Of the same users and items, as a split gives them.
+    min_user_count, min_item_count : int, default=1
+        Stored pairs in train that the user, and the item, of a pair in test has at least.
+
+    Returns
+    -------
+    Interactions
+        `test` without the others, in the same shape and ids.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+
+    Examples
+    --------
+    >>> from likewise.data import Interactions
+    >>> from likewise.model_selection import filter_test, temporal_split
+    >>> data = Interactions.from_arrays([1, 1, 2, 2], list("abac"), timestamps=[10, 20, 30, 40])
+    >>> train, test = temporal_split(data, cutoff=20)
+    >>> filter_test(train, test).nnz, filter_test(train, test, min_user_count=0).nnz
+    (0, 1)
+    """
+    subject = "filter_test"
+    for part in (train, test):
+        if not isinstance(part, Interactions):
+            raise TypeError(f"{subject}: expected two Interactions, got {type(part).__name__}")
+    if train.shape != test.shape:
+        raise ValueError(f"{subject}: train has the shape {train.shape} and test {test.shape}; give parts of one split")
+    users, items = test.by_user.row_numbers(), test.by_user.indices
+    return test.keep_entries(known_enough(train, users, items, min_user_count, min_item_count, subject))

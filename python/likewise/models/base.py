@@ -580,6 +580,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         leaves out, or predicts the hidden ratings from it. Rows with fewer than two items do not count. Works in
         ``cross_val_score`` and ``GridSearchCV``, whose test rows are users that the model has not seen.
 
+        With a splitter of `likewise.model_selection` that keeps users, `X` is what was held out of them, and nothing
+        is hidden: the model ranks for, or predicts of, the users it was fitted on, and all of `X` is sought.
+
         Parameters
         ----------
         X : Interactions or matrix of shape (n, n_items)
@@ -593,27 +596,47 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             ratings, and NaN there.
         """
         histories = self._histories(X, type(self).__name__)
+        if isinstance(X, Interactions) and X.is_part:
+            return self._score_of_part(histories.by_user)
         visible, hidden = hide_items(histories.by_user)
         if self._predicts_ratings:
             return -self._hidden_rmse(visible, hidden)
         return self._hidden_ndcg(visible, hidden, fold_in=True)
 
-    def _hidden_rmse(self, visible: CSR, hidden: CSR) -> float:
-        """Root mean squared error of the hidden ratings, users folded in from `visible`; NaN where there are none."""
+    def _score_of_part(self, held_out: CSR) -> float:
+        """The score on events that were held out of the fitted users, or on those that the model was fitted on."""
+        known = self.interactions_.by_user
+        if held_out.shape != known.shape:
+            raise ValueError(
+                f"{type(self).__name__}.score: events held out of {held_out.n_rows} users, and the model was fitted on "
+                f"{known.n_rows}; give both parts of one split"
+            )
+        if self._predicts_ratings:
+            return -self._hidden_rmse(None, held_out)
+        is_new = ~held_out.entries_in(known)
+        if not is_new.any():  # a score of train: nothing would be left if what is known were left out
+            return self._hidden_ndcg(None, held_out, fold_in=False)
+        return self._hidden_ndcg(known, held_out.keep(is_new), fold_in=False)
+
+    def _hidden_rmse(self, visible: CSR | None, hidden: CSR) -> float:
+        """Root mean squared error of the hidden ratings, of users folded in from `visible` or of the fitted ones."""
         total = 0.0
         for rows in _row_blocks(hidden):
             asked = hidden.take_rows(rows)
             users, items = asked.row_numbers().astype(np.int64), asked.indices.astype(np.int64)
-            estimates = self._predicted_ratings(visible.take_rows(rows), users, items)
+            if visible is None:
+                estimates = self._predicted_ratings(None, users + rows.start, items)
+            else:
+                estimates = self._predicted_ratings(visible.take_rows(rows), users, items)
             total += float(np.square(estimates - asked.values).sum())
         return float(np.sqrt(total / hidden.nnz)) if hidden.nnz else float("nan")
 
-    def _hidden_ndcg(self, visible: CSR, hidden: CSR, *, fold_in: bool) -> float:
+    def _hidden_ndcg(self, visible: CSR | None, hidden: CSR, *, fold_in: bool) -> float:
         """Mean NDCG@10 over the rows with hidden items, of users folded in from `visible` or of the fitted ones."""
         rows = np.flatnonzero(hidden.row_counts())
         if rows.size == 0:
             return 0.0
-        seen, relevant = visible.take_rows(rows), hidden.take_rows(rows)
+        seen, relevant = None if visible is None else visible.take_rows(rows), hidden.take_rows(rows)
         ids, _ = self._top_k(visible if fold_in else None, rows, _SCORE_K, seen, None, None, type(self).__name__)
         return mean_ndcg(self._backend(), ids, relevant, _SCORE_K)
 

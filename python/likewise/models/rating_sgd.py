@@ -556,7 +556,7 @@ class SGDMatrixFactorization(_RatingFactorization):
     --------
     >>> import likewise as lw
     >>> ratings = lw.datasets.load_movietweetings()
-    >>> train, test = lw.model_selection.random_split(ratings, 0.2, random_state=0)
+    >>> train, test = lw.model_selection.random_split(ratings, 0.2, random_state=0, leakage="ignore")
     >>> model = lw.SGDMatrixFactorization(random_state=0, n_jobs=1).fit(train)
     >>> bool(lw.evaluate(model, train, test, "rmse")["rmse"] < 1.6)
     True
@@ -703,7 +703,7 @@ class SVDpp(_RatingFactorization):
     --------
     >>> import likewise as lw
     >>> ratings = lw.datasets.load_movietweetings()
-    >>> train, test = lw.model_selection.random_split(ratings, 0.2, random_state=0)
+    >>> train, test = lw.model_selection.random_split(ratings, 0.2, random_state=0, leakage="ignore")
     >>> model = lw.SVDpp(random_state=0, n_jobs=1).fit(train)
     >>> bool(lw.evaluate(model, train, test, "rmse")["rmse"] < 1.6)
     True
