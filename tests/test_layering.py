@@ -42,7 +42,7 @@ PYTHON_LAYERS = {
     "likewise.compat": "edge",
     "likewise.cli": "edge",
     "likewise._demo": "edge",
-    "likewise._report": "edge",
+    "likewise._report": "foundation",
     "likewise.__main__": "edge",
 }
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import data, evaluation, model_selection, models, retrieval
     from ._config import show_config
     from .data import Interactions, datasets
-    from .evaluation import EvaluationResult, evaluate
+    from .evaluation import Comparison, EvaluationResult, compare, evaluate
     from .models import (
         BPR,
         EASE,
@@ -51,6 +51,7 @@ __all__ = [
     "WARP",
     "BackendUnavailableError",
     "BaselinePredictor",
+    "Comparison",
     "EvaluationResult",
     "ExplicitALS",
     "FactorizationMachine",
@@ -68,6 +69,7 @@ __all__ = [
     "SVDpp",
     "SlopeOne",
     "UserKNN",
+    "compare",
     "data",
     "datasets",
     "evaluate",
@@ -83,6 +85,7 @@ __all__ = [
 _HOME = {
     "BPR": "models",
     "BaselinePredictor": "models",
+    "Comparison": "evaluation",
     "EASE": "models",
     "EDLAE": "models",
     "EvaluationResult": "evaluation",
@@ -104,6 +107,7 @@ _HOME = {
     "SGDMatrixFactorization": "models",
     "SVDpp": "models",
     "SlopeOne": "models",
+    "compare": "evaluation",
     "data": "",
     "datasets": "data",
     "evaluate": "evaluation",

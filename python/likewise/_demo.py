@@ -15,9 +15,9 @@ import numpy.typing as npt
 from . import __version__
 from ._backend import get_backend
 from ._progress import ProgressBar
-from ._report import Band, bar_chart, html_page, html_table, interval_chart, line_chart, results_table, text_table
+from ._report import bar_chart, html_figure, html_page, html_table, html_text, text_table
 from .data import Interactions, datasets
-from .evaluation import EvaluationResult, evaluate
+from .evaluation import Comparison, EvaluationResult, compare, evaluate, results_table
 from .model_selection import temporal_split
 from .models import ImplicitALS, Popularity
 
@@ -66,7 +66,7 @@ class _Story:
     test: Interactions
     n_newcomers: int
     tried: list[tuple[dict[str, Any], float]]
-    results: Mapping[str, EvaluationResult]
+    results: Comparison
     n_recommended: Mapping[str, int]
     customers: list[_Customer]
     similar: Mapping[str, list[list[str]]]
@@ -109,9 +109,7 @@ def run_demo(*, say: Say, n_jobs: int | None = None, verbose: bool = False) -> s
     models = {"Popularity": popularity, "ImplicitALS": model}
     with _step(say, "evaluating both"):
         names = [*_METRICS, *(f"recall@{k}" for k in _CUTOFFS)]
-        results = {
-            name: evaluate(each, history, test, names, users=known, n_jobs=n_jobs) for name, each in models.items()
-        }
+        results = compare(models, history, test, names, users=known, n_jobs=n_jobs)
         recommended = {name: each.recommend(known, k=10) for name, each in models.items()}
     _print_results(results)
     story = _Story(
@@ -259,7 +257,7 @@ def _parts(story: _Story) -> Iterator[str]:
     data, train, test, results = story.data, story.train, story.test, story.results
     ours, baseline = results["ImplicitALS"], results["Popularity"]
     gain = ours["ndcg@10"] / baseline["ndcg@10"] - 1
-    yield _text(
+    yield html_text(
         f"{data.n_users:,} customers, {data.n_items:,} products and {data.n_events:,} purchase lines. Two models "
         f"learn from what was bought before {_TEST_FROM} and rank, for each of the {ours.n_users:,} customers who came "
         "back, all products that the customer had not bought yet. Counted is what the customer then bought for the "
@@ -267,26 +265,20 @@ def _parts(story: _Story) -> Iterator[str]:
         f"ImplicitALS ranks {gain:.0%} better than popularity, by NDCG@10."
     )
     yield "<h2>How well do they rank?</h2>"
-    panels = {metric: {name: _band(result, metric) for name, result in results.items()} for metric in _METRICS}
-    caption = f"Means over customers; the lines are {100 * ours.confidence:g} % bootstrap intervals."
-    yield _figure(interval_chart(panels, "metrics of both models with intervals"), caption)
-    curves = {name: [_band(result, f"recall@{k}") for k in _CUTOFFS] for name, result in results.items()}
-    chart = line_chart(_CUTOFFS, curves, "products shown", "recall", "recall by number of products shown")
-    yield _figure(chart, "Share of what a customer then bought that is among the products shown.")
-    yield _figure(
+    yield from results.html_parts()
+    yield html_figure(
         bar_chart(_by_history(train, results), "NDCG@10", "NDCG@10 by length of history"),
         "NDCG@10 by the number of products that a customer had bought before.",
     )
     counts = story.n_recommended
-    yield _text(
+    yield html_text(
         f"In everybody's first ten products, popularity shows {counts['Popularity']:,} different ones, ImplicitALS "
         f"{counts['ImplicitALS']:,}."
     )
-    yield html_table([row for row in results_table(results) if row[0] in ("metric", *_METRICS)])
     yield "<h2>Three customers</h2>"
     for customer in story.customers:
         yield f"<h3>{html.escape(customer.name)}, {html.escape(customer.country)}</h3>"
-        yield _text(f"{customer.why[0].upper()}{customer.why[1:]}.", "quiet")
+        yield html_text(f"{customer.why[0].upper()}{customer.why[1:]}.", "quiet")
         yield html_table([["last bought", "product", "price"], *customer.bought])
         yield html_table([["then", "recommended", "price", "because of"], *customer.recommended])
     yield "<h2>Similar products</h2>"
@@ -294,11 +286,11 @@ def _parts(story: _Story) -> Iterator[str]:
         yield f"<h3>{html.escape(product)}</h3>"
         yield html_table([["product", "price", "cosine"], *rows])
     yield "<h2>How it was done</h2>"
-    yield _figure(
+    yield html_figure(
         bar_chart(_by_month(train, test), "pairs", "new pairs of customer and product by month"),
         "Pairs of customer and product by the month of the first purchase: train and test.",
     )
-    yield _text(
+    yield html_text(
         f"The settings of ImplicitALS were chosen on the part of train from {_VALIDATION_FROM} on, fitted to what was "
         "before; test was looked at once, with the best of them. Values are not used: each pair counts as one."
     )
@@ -307,18 +299,6 @@ def _parts(story: _Story) -> Iterator[str]:
         f"<footer>likewise {__version__}, {story.machine}, {story.seconds:.1f} s from loading to the last table. "
         "Data: Online Retail II by Daqing Chen, doi:10.24432/C5CG6D, CC BY 4.0.</footer>"
     )
-
-
-def _text(text: str, kind: str = "") -> str:
-    return f'<p class="{kind}">{html.escape(text)}</p>'
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>\n{svg}\n<figcaption>{html.escape(caption)}</figcaption>\n</figure>"
-
-
-def _band(result: EvaluationResult, metric: str) -> Band:
-    return Band(result[metric], *result.interval(metric))
 
 
 def _by_history(train: Interactions, results: Mapping[str, EvaluationResult]) -> dict[str, dict[str, float]]:

@@ -283,8 +283,8 @@ def _recommend(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from ._report import results_table, text_table
-    from .evaluation import evaluate, parse_metrics
+    from ._report import text_table
+    from .evaluation import evaluate, parse_metrics, results_table
 
     if arguments.output is not None:
         _check_table_path(arguments.output)

@@ -127,7 +127,7 @@ def test_report_is_one_whole_file(demo):
     assert checker.loads == []
     assert "url(" not in page
     assert "@import" not in page
-    assert checker.counts["svg"] == 4
+    assert checker.counts["svg"] == 5
     for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
         assert ET.fromstring(svg).get("aria-label")
 

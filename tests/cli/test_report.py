@@ -17,10 +17,10 @@ from likewise._report import (
     html_table,
     interval_chart,
     line_chart,
-    results_table,
     text_table,
 )
 from likewise._report.charts import _ticks
+from likewise.evaluation import results_table
 
 
 @pytest.fixture

@@ -1,19 +1,20 @@
 """Charts as inline SVG, drawn by hand so that every installation has them.
 
-Colours come from the page: what belongs to the n-th name has the n-th of the classes in `_CLASSES`.
+Colours come from the page: what belongs to the n-th name has the n-th of the classes in `_CLASSES`, in turn.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Band", "bar_chart", "interval_chart", "line_chart"]
+__all__ = ["Band", "bar_chart", "difference_chart", "interval_chart", "line_chart"]
 
 _WIDTH = 720
-_CLASSES = ("first", "second")
+_CLASSES = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 class Band(NamedTuple):
@@ -56,7 +57,7 @@ class _Canvas:
         self._elements.append(f'<{element} class="{kind}" points="{listed}"/>')
 
     def legend(self, names: Sequence[str], x: float, y: float) -> None:
-        for name, colour in zip(names, _CLASSES, strict=False):
+        for name, colour in zip(names, _colours(), strict=False):
             self.dot(x + 4, y - 4, colour, name)
             self.text(x + 14, y, name, kind="name")
             x += 34 + 7.5 * len(name)
@@ -75,7 +76,7 @@ def interval_chart(panels: Mapping[str, Mapping[str, Band]], label: str) -> str:
     Parameters
     ----------
     panels : mapping of metric to mapping of model name to Band
-        The models of every panel are the same, two at most.
+        The models of every panel are the same.
     label : str
         What the chart shows, for those who cannot see it.
     """
@@ -94,7 +95,7 @@ def interval_chart(panels: Mapping[str, Mapping[str, Band]], label: str) -> str:
         canvas.line(left, bottom, right, bottom)
         for tick in ticks:
             canvas.text(scale(tick), bottom + 13, _shown(tick), "middle")
-        for row, (band, colour) in enumerate(zip(bands.values(), _CLASSES, strict=False)):
+        for row, (band, colour) in enumerate(zip(bands.values(), _colours(), strict=False)):
             y = top + 30 + 20 * row
             canvas.line(scale(band.low), y, scale(band.high), y, f"{colour}-line whisker")
             tip = f"{names[row]}: {band.value:.4f} [{band.low:.4f}, {band.high:.4f}]"
@@ -114,7 +115,7 @@ def line_chart(x: Sequence[float], curves: Mapping[str, Sequence[Band]], x_label
     for value in x:
         canvas.text(to_x(math.log(value)), bottom + 16, _shown(value), "middle")
     canvas.text((left + right) / 2, height - 6, x_label, "middle")
-    for (name, curve), colour in zip(curves.items(), _CLASSES, strict=False):
+    for (name, curve), colour in zip(curves.items(), _colours(), strict=False):
         places = [to_x(math.log(value)) for value in x]
         upper = [(place, to_y(band.high)) for place, band in zip(places, curve, strict=True)]
         lower = [(place, to_y(band.low)) for place, band in zip(places, curve, strict=True)]
@@ -126,7 +127,7 @@ def line_chart(x: Sequence[float], curves: Mapping[str, Sequence[Band]], x_label
 
 
 def bar_chart(groups: Mapping[str, Mapping[str, float]], y_label: str, label: str) -> str:
-    """Bars from 0: a group a label, and in each a bar a name, of which there are two at most."""
+    """Bars from 0: a group a label, and in each a bar a name."""
     canvas, height = _Canvas(280, label), 280
     left, right, top, bottom = 52, _WIDTH - 16, 34, height - 28
     ticks = _ticks(max(value for bars in groups.values() for value in bars.values()), 5)
@@ -145,9 +146,36 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], y_label: str, label: st
         for row, (name, value) in enumerate(bars.items()):
             tip = f"{group}, {name}: {_shown(value)}"
             canvas.box(
-                start + row * width, to_y(value), 0.92 * width, bottom - to_y(value), _CLASSES[names.index(name)], tip
+                start + row * width,
+                to_y(value),
+                0.92 * width,
+                bottom - to_y(value),
+                _CLASSES[names.index(name) % len(_CLASSES)],
+                tip,
             )
     return canvas.svg()
+
+
+def difference_chart(bands: Mapping[str, Band], label: str) -> str:
+    """A row a difference, on one scale around 0: a dot with a line for its interval."""
+    canvas = _Canvas(40 + 24 * len(bands), label)
+    left, right, bottom = 16 + 7.5 * max(map(len, bands)), _WIDTH - 24, 12 + 24 * len(bands)
+    reach = max(max(abs(band.low), abs(band.high), abs(band.value)) for band in bands.values())
+    ticks = _ticks(reach, 2)
+    scale = _scale(-ticks[-1], ticks[-1], left, right)
+    for tick in sorted({-tick for tick in ticks} | set(ticks)):
+        canvas.line(scale(tick), 4, scale(tick), bottom)
+        canvas.text(scale(tick), bottom + 16, _shown(tick), "middle")
+    for row, (name, band) in enumerate(bands.items()):
+        y = 18 + 24 * row
+        canvas.text(8, y + 4, name, kind="name")
+        canvas.line(scale(band.low), y, scale(band.high), y, "second-line whisker")
+        canvas.dot(scale(band.value), y, "second", f"{name}: {band.value:+.4f} [{band.low:+.4f}, {band.high:+.4f}]")
+    return canvas.svg()
+
+
+def _colours() -> Iterator[str]:
+    return itertools.cycle(_CLASSES)
 
 
 def _frame(

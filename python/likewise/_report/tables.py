@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from likewise.evaluation import EvaluationResult
-
-__all__ = ["results_table", "text_table"]
-
-
-def results_table(results: Mapping[str, EvaluationResult]) -> list[list[str]]:
-    """A row a metric with a column a model: the mean, and its interval where there is one."""
-    metrics = dict.fromkeys(metric for result in results.values() for metric in result)
-    rows = [[metric, *(_figure(result, metric) for result in results.values())] for metric in metrics]
-    return [["metric", *results], *rows]
-
-
-def _figure(result: EvaluationResult, metric: str) -> str:
-    if result.n_bootstrap == 0:
-        return f"{result[metric]:.4f}"
-    low, high = result.interval(metric)
-    return f"{result[metric]:.4f} [{low:.4f}, {high:.4f}]"
+__all__ = ["text_table"]
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

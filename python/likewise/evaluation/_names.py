@@ -10,7 +10,7 @@ from likewise._validation import check_float, check_int
 
 __all__ = [
     "AUC", "CATALOGUE_METRICS", "GROUP_METRICS", "LIFT", "LIST_METRICS", "RANKING_METRICS", "RATING_METRICS",
-    "R_PRECISION", "MetricName", "parse_metrics",
+    "R_PRECISION", "MetricName", "cutoffs_of", "is_better", "parse_metrics",
 ]  # fmt: skip
 
 AUC = "auc"
@@ -28,6 +28,8 @@ GROUP_METRICS = ("exposure_gap", "recall_gap")
 RATING_METRICS = ("rmse", "mae", "fcp")
 _CUT = (*RANKING_METRICS, *LIST_METRICS, LIFT, *CATALOGUE_METRICS, *GROUP_METRICS)
 _WHOLE = (AUC, R_PRECISION, *RATING_METRICS)  # may stand without a cutoff
+_LOWER_IS_BETTER = {"rmse", "mae", "fall_out", "exposure_gap", "recall_gap"}
+_NEITHER = {"popularity", LIFT, "gini"}
 _KNOWN = ", ".join([*(f"{name}@k" for name in _CUT), *_WHOLE])
 _PERSISTENCE = 0.8  # of the user who reads on, where "rbp" names none
 _FORM = re.compile(r"([a-z_0-9]+?)(?:\(([^()@]*)\))?(?:@(\d+))?", re.ASCII)
@@ -67,6 +69,24 @@ def parse_metrics(subject: str, metrics: str | Iterable[str]) -> list[MetricName
     if not names:
         raise ValueError(f"{subject}: metrics must name at least one of {_KNOWN}")
     return list(dict.fromkeys(_parse(subject, name) for name in names))
+
+
+def is_better(metric: str, difference: float) -> bool | None:
+    """Whether a figure that is greater by `difference` is better; None where it is neither, or there is none."""
+    name = re.split(r"[@(]", metric, maxsplit=1)[0]
+    if name in _NEITHER or not difference:
+        return None
+    return (difference < 0) == (name in _LOWER_IS_BETTER)
+
+
+def cutoffs_of(metrics: Iterable[str]) -> dict[str, list[int]]:
+    """Of each metric that is cut, the cutoffs by rising length."""
+    found: dict[str, list[int]] = {}
+    for metric in metrics:
+        name, cut, k = metric.rpartition("@")
+        if cut:
+            found.setdefault(name, []).append(int(k))
+    return {name: sorted(cutoffs) for name, cutoffs in found.items()}
 
 
 def _parse(subject: str, text: str) -> MetricName:

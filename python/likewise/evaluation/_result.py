@@ -13,10 +13,12 @@ import numpy.typing as npt
 from likewise._backend import get_backend
 from likewise.data._frames import make_frame
 
+from ._display import new_axes
 from ._groups import GroupedResult, group_codes
 from ._names import RATING_METRICS
+from ._pages import result_page
 
-__all__ = ["EvaluationResult", "Pooled"]
+__all__ = ["EvaluationResult", "Pooled", "resampled_means"]
 
 
 class Pooled(NamedTuple):
@@ -167,23 +169,32 @@ class EvaluationResult(Mapping[str, float]):
         if not is_defined.any():
             return dict.fromkeys(metrics, (float("nan"), float("nan")))
         # A quotient of sums over a resample is one of means.
-        columns = []
-        for metric in metrics:
-            pooled = self._pooled.get(metric)
-            columns += [self.per_user[metric]] if pooled is None else [pooled.sums, pooled.counts]
-        values = np.stack(columns, axis=1)[is_defined]
-        backend = get_backend("cpu")
-        drawn = backend.empty((self.n_bootstrap, len(columns)), np.float64)
-        backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), self._seed, drawn)
+        parts = [self.parts(metric, is_defined) for metric in metrics]
+        drawn = resampled_means(np.concatenate(parts, axis=1), self.n_bootstrap, self._seed)
         means, place = np.empty((self.n_bootstrap, len(metrics))), 0
-        for j, metric in enumerate(metrics):
-            if (pooled := self._pooled.get(metric)) is None:
-                means[:, j], place = drawn[:, place], place + 1
-            else:
-                means[:, j], place = pooled.figure(drawn[:, place], drawn[:, place + 1]), place + 2
+        for j, (metric, part) in enumerate(zip(metrics, parts, strict=True)):
+            means[:, j] = self.figure_of(metric, drawn[:, place : place + part.shape[1]])
+            place += part.shape[1]
         tail = (1 - self.confidence) / 2
         lows, highs = np.quantile(means, [tail, 1 - tail], axis=0)
         return dict(zip(metrics, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
+
+    def parts(self, metric: str, users: Any) -> npt.NDArray[np.float64]:
+        """Columns whose means over users make the figure of a metric, of the users chosen; shape (n, 1 or 2)."""
+        pooled = self._pooled.get(metric)
+        columns = [self.per_user[metric]] if pooled is None else [pooled.sums, pooled.counts]
+        chosen: npt.NDArray[np.float64] = np.stack(columns, axis=1)[users]
+        return chosen
+
+    def figure_of(self, metric: str, means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The figure of a metric from the means of its parts, for each row of them."""
+        pooled = self._pooled.get(metric)
+        figures: npt.NDArray[np.float64] = means[:, 0] if pooled is None else pooled.figure(means[:, 0], means[:, 1])
+        return figures
+
+    def has_interval(self, metric: str) -> bool:
+        """Whether `interval` has one for the metric."""
+        return bool(self.n_bootstrap) and metric in self.per_user and not np.isnan(self[metric])
 
     def by_user_group(self, groups: Any) -> GroupedResult:
         """Compare groups of users: the figure of each metric in each of them.
@@ -246,6 +257,20 @@ class EvaluationResult(Mapping[str, float]):
         )
         return make_frame(columns, "EvaluationResult.to_frame", library)
 
+    def to_html(self, title: str = "Evaluation") -> str:
+        """Return a page that needs no other file: figures with intervals, curves over cutoffs, users and groups.
+
+        Parameters
+        ----------
+        title : str, default="Evaluation"
+
+        Returns
+        -------
+        str
+            HTML with inline SVG, to be written to a file: ``Path("report.html").write_text(page, encoding="utf-8")``.
+        """
+        return result_page(self, title)
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the figures with their intervals.
 
@@ -263,12 +288,7 @@ class EvaluationResult(Mapping[str, float]):
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError('EvaluationResult.plot: needs matplotlib; pip install "likewise[plot]"') from error
-            ax = plt.subplots(figsize=(6, 0.6 + 0.4 * len(self)), layout="constrained")[1]
+        ax = new_axes("EvaluationResult.plot", ax, (6, 0.6 + 0.4 * len(self)))
         means, places = np.array(list(self.values())), np.arange(len(self))
         spread = None
         if self.n_bootstrap:
@@ -284,14 +304,14 @@ class EvaluationResult(Mapping[str, float]):
         width = max(map(len, self))
         lines = [f"EvaluationResult over {self.n_users} users"]
         lines += [f"  {metric:<{width}}  {' '.join(figures)}" for metric, figures in self._figures()]
-        return "\n".join(lines + [f"  ({note})" for note in self._notes()])
+        return "\n".join(lines + [f"  ({note})" for note in self.notes()])
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(figure)}</td>' for figure in figures)}</tr>"
             for metric, figures in self._figures()
         )
-        notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self._notes())
+        notes = "".join(f"<br><small>{html.escape(note)}</small>" for note in self.notes())
         return f"<table><caption>{self.n_users} users{notes}</caption>{rows}</table>"
 
     def _figures(self) -> Iterator[tuple[str, list[str]]]:
@@ -302,7 +322,8 @@ class EvaluationResult(Mapping[str, float]):
                 figures.append(f"[{low:.4f}, {high:.4f}]")
             yield metric, figures
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """What has to be known to read the figures."""
         notes = [self._interval_phrase()] if self.n_bootstrap and self.per_user else []
         for metric, values in self.per_user.items():
             missing = values.size - _defined(values).size
@@ -327,6 +348,14 @@ class EvaluationResult(Mapping[str, float]):
     def _check(self, metric: str) -> None:
         if metric not in self._means:
             raise KeyError(f"EvaluationResult: {metric!r} was not evaluated; evaluated are {', '.join(self)}")
+
+
+def resampled_means(values: npt.NDArray[np.float64], n_bootstrap: int, seed: int) -> npt.NDArray[np.float64]:
+    """Means of the columns of `values` over rows drawn with replacement; shape (n_bootstrap, n_columns)."""
+    backend = get_backend("cpu")
+    drawn: npt.NDArray[np.float64] = backend.empty((n_bootstrap, values.shape[1]), np.float64)
+    backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), seed, drawn)
+    return drawn
 
 
 def _defined(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
