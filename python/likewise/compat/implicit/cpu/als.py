@@ -290,11 +290,6 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         """The same model for the CPU."""
         return self._moved(AlternatingLeastSquares)
 
-    def _moved(self, kind: type[AlternatingLeastSquares]) -> AlternatingLeastSquares:
-        model = kind.__new__(kind)
-        model.__dict__.update(self.__dict__)
-        return model
-
 
 def _half_sweep(
     Cui: Any, X: npt.NDArray[Any], Y: npt.NDArray[Any], regularization: float, num_threads: int, method: str, steps: int

@@ -81,8 +81,3 @@ class BayesianPersonalizedRanking(RankingBase):
     def to_cpu(self) -> BayesianPersonalizedRanking:
         """The same model for the CPU."""
         return self._moved(BayesianPersonalizedRanking)
-
-    def _moved(self, kind: type[BayesianPersonalizedRanking]) -> BayesianPersonalizedRanking:
-        model = kind.__new__(kind)
-        model.__dict__.update(self.__dict__)
-        return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from ..recommender_base import Found, ModelFitError, RecommenderBase
 from ..utils import check_is_fitted
 
 __all__ = ["MatrixFactorizationBase"]
+
+Model = TypeVar("Model", bound="MatrixFactorizationBase")
 
 _LEAST_NORM = 1e-10  # of a vector of zeros, as a divisor
 
@@ -171,6 +173,12 @@ class MatrixFactorizationBase(RecommenderBase):
             self._item_norms = _norms(self.item_factors)
         norms: npt.NDArray[Any] = self._item_norms
         return norms
+
+    def _moved(self, kind: type[Model]) -> Model:
+        """The same parameters and vectors as a model of another device."""
+        model = kind.__new__(kind)
+        model.__dict__.update(self.__dict__)
+        return model
 
     def _learned(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
         """Take over what was learned."""
