@@ -15,6 +15,7 @@ from ._names import parse_metrics
 from ._pages import results_table
 from ._rankings import evaluate_rankings
 from ._result import EvaluationResult
+from ._scorers import Scorer, make_scorer
 
 __all__ = [
     "Comparison",
@@ -27,11 +28,13 @@ __all__ = [
     "PopularityDisplay",
     "PrecisionRecallDisplay",
     "RocCurveDisplay",
+    "Scorer",
     "benjamini_hochberg",
     "compare",
     "evaluate",
     "evaluate_rankings",
     "holm",
+    "make_scorer",
     "parse_metrics",
     "results_table",
 ]

@@ -1,4 +1,11 @@
-"""Splits of interactions into what a model learns from and what it is measured on."""
+"""Splits of interactions into what a model learns from and what it is measured on, and the search for parameters."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from likewise._space import Range, Space, default_space
 
 from .leakage import Leakage, find_leakage
 from .splits import (
@@ -26,6 +33,9 @@ from .splitters import (
     UserSplit,
 )
 
+if TYPE_CHECKING:
+    from ._tune import Tuning, tune
+
 __all__ = [
     "ColdStartSplit",
     "FilteredSplit",
@@ -34,11 +44,15 @@ __all__ = [
     "Leakage",
     "LeaveLastOut",
     "RandomSplit",
+    "Range",
     "RollingSplit",
+    "Space",
     "TemporalSplit",
+    "Tuning",
     "UserKFold",
     "UserSplit",
     "cold_start_split",
+    "default_space",
     "filter_test",
     "find_leakage",
     "interaction_folds",
@@ -47,6 +61,15 @@ __all__ = [
     "random_split",
     "rolling_splits",
     "temporal_split",
+    "tune",
     "user_folds",
     "user_split",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import the search, which stands above models and evaluation, when it is first asked for (PEP 562)."""
+        if name in ("Tuning", "tune"):
+            return getattr(importlib.import_module("likewise.model_selection._tune"), name)
+        raise AttributeError(f"module 'likewise.model_selection' has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, IdMap, Interactions
 
@@ -214,6 +215,13 @@ class ImplicitALS(ClassNamePrefixFeaturesOutMixin, TransformerMixin, VectorRecom
     best_iteration_: int
     loss_history_: list[float]
     validation_history_: list[float]
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "regularization": Range(1e-3, 10.0, log=True),
+        "regularization_exponent": [0.0, 0.5, 1.0],
+        "unobserved_weight": Range(0.1, 3.0, log=True),
+    }
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from likewise._backend import Backend, get_backend
 from likewise._files import INDEXES, read_model_file, write_model_file
 from likewise._io import whole_file
 from likewise._progress import ProgressBar
+from likewise._space import Space
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
 from likewise.data._tables import check_table, open_table
@@ -97,6 +98,7 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     _registry: ClassVar[dict[str, type[Recommender]]] = {}
     _allows_negative: ClassVar[bool] = False
     _predicts_ratings: ClassVar[bool] = False
+    _search_space: ClassVar[Space] = {}
 
     interactions_: Interactions
     n_users_: int
@@ -602,6 +604,23 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
         if self._predicts_ratings:
             return -self._hidden_rmse(visible, hidden)
         return self._hidden_ndcg(visible, hidden, fold_in=True)
+
+    @staticmethod
+    def hidden_parts(data: Interactions) -> tuple[Interactions, Interactions]:
+        """Return what `score` tells a model of each row, and what it hides: the same of a row in any company.
+
+        Parameters
+        ----------
+        data : Interactions
+
+        Returns
+        -------
+        visible, hidden : Interactions
+            Of the shape and ids of `data`; rows of fewer than two items are visible.
+        """
+        _, hidden = hide_items(data.by_user)
+        is_hidden = data.by_user.entries_in(hidden)
+        return data.keep_entries(~is_hidden), data.keep_entries(is_hidden)
 
     def _score_of_part(self, held_out: CSR) -> float:
         """The score on events that were held out of the fitted users, or on those that the model was fitted on."""

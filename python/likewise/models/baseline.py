@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
 
@@ -86,6 +87,11 @@ class BaselinePredictor(RatingVectorRecommender):
     >>> model.predict("c", "y").round(2)
     array([6.], dtype=float32)
     """
+
+    _search_space: ClassVar[Space] = {
+        "user_regularization": Range(0.5, 50.0, log=True),
+        "item_regularization": Range(0.5, 50.0, log=True),
+    }
 
     def __init__(
         self,

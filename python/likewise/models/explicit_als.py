@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from likewise._backend import get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions, as_interactions
 
@@ -145,6 +146,12 @@ class ExplicitALS(RatingFactors):
 
     loss_history_: list[float]
     rmse_history_: list[float]
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(8, 128, log=True),
+        "regularization": Range(0.01, 1.0, log=True),
+        "regularization_exponent": [0.0, 0.5, 1.0],
+    }
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions, as_interactions
 
@@ -259,6 +260,12 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     _seed: int
     _n_epochs: int  # those whose draws are used up
     _asked: CSR | None = None  # contexts of the users of one `recommend`
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(8, 128, log=True),
+        "learning_rate": Range(0.01, 0.2, log=True),
+        "regularization": Range(1e-6, 1e-2, log=True),
+    }
 
     def __init__(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_scores
@@ -321,6 +322,8 @@ class EASE(_Autoencoder):
            [0.125, 0.125, 0.   ]], dtype=float32)
     """
 
+    _search_space: ClassVar[Space] = {"regularization": Range(1.0, 10_000.0, log=True)}
+
     def __init__(
         self,
         regularization: float = 500.0,
@@ -389,6 +392,8 @@ class EDLAE(_Autoencoder):
     """
 
     dropout: float
+
+    _search_space: ClassVar[Space] = {"regularization": Range(1.0, 10_000.0, log=True), "dropout": Range(0.05, 0.8)}
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_float, check_int
 from likewise.data import CSR, Interactions
 from likewise.retrieval import MAX_K, top_k_sparse
@@ -51,6 +52,11 @@ class _Statistics(NamedTuple):
 
 class _Neighbors(RatingNeighbors):
     """The parameters of both models, and the space in which rows are compared: of items or of users."""
+
+    @property
+    def _search_space(self) -> Space:  # type: ignore[override]  # what may be chosen depends on the target
+        both = {"k": Range(20, 500, log=True), "shrinkage": Range(0.0, 100.0)}
+        return both if self.target == "rating" else {**both, "weighting": [None, "tfidf", "bm25"]}
 
     def __init__(
         self,

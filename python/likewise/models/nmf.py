@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from likewise._backend import get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_flag, check_float, check_int, check_random_state
 from likewise.data import Interactions
 
@@ -117,6 +118,12 @@ class NMF(RatingFactors):
     _is_biased = False
 
     rmse_history_: list[float]
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(4, 64, log=True),
+        "user_regularization": Range(0.01, 1.0, log=True),
+        "item_regularization": Range(0.01, 1.0, log=True),
+    }
 
     def __init__(
         self,

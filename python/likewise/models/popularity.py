@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from likewise._space import Space
 from likewise._validation import check_choice
 from likewise.data import CSR, Interactions
 
@@ -46,6 +47,8 @@ class Popularity(VectorRecommender):
     """
 
     popularity_: npt.NDArray[np.float32]
+
+    _search_space: ClassVar[Space] = {"count": ["users", "values"]}
 
     def __init__(self, count: str = "users") -> None:
         self.count = count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions
 
@@ -562,6 +563,12 @@ class SGDMatrixFactorization(_RatingFactorization):
     True
     """
 
+    _search_space: ClassVar[Space] = {
+        "factors": Range(8, 256, log=True),
+        "learning_rate": Range(0.002, 0.05, log=True),
+        "regularization": Range(0.005, 0.3, log=True),
+    }
+
     def __init__(
         self,
         factors: int = 64,
@@ -712,6 +719,12 @@ class SVDpp(_RatingFactorization):
     _has_implicit = True
 
     implicit_factors_: Float32Array
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(8, 64, log=True),
+        "learning_rate": Range(0.002, 0.05, log=True),
+        "regularization": Range(0.005, 0.3, log=True),
+    }
 
     def __init__(
         self,

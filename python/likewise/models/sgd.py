@@ -12,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions
 
@@ -554,6 +555,13 @@ class BPR(_RankingFactorization):
 
     _loss = "bpr"
 
+    _search_space: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "learning_rate": Range(0.005, 0.2, log=True),
+        "regularization": Range(1e-4, 0.1, log=True),
+        "sampling": ["uniform", "dynamic"],
+    }
+
     def __init__(
         self,
         factors: int = 64,
@@ -715,6 +723,12 @@ class WARP(_RankingFactorization):
 
     _loss = "warp"
 
+    _search_space: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "learning_rate": Range(0.002, 0.1, log=True),
+        "regularization": Range(1e-4, 0.1, log=True),
+    }
+
     def __init__(
         self,
         factors: int = 64,
@@ -868,6 +882,13 @@ class LogisticMF(_RankingFactorization):
     """
 
     _loss = "logistic"
+
+    _search_space: ClassVar[Space] = {
+        "factors": Range(16, 256, log=True),
+        "learning_rate": Range(0.005, 0.2, log=True),
+        "regularization": Range(1e-4, 0.1, log=True),
+        "n_negatives": Range(1, 16, log=True),
+    }
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_flag, check_float, check_int
 from likewise.data import CSR, Interactions
 
@@ -115,6 +116,11 @@ class SLIM(ItemItemRecommender):
     """
 
     n_unconverged_: int
+
+    _search_space: ClassVar[Space] = {
+        "l1_regularization": Range(0.1, 20.0, log=True),
+        "l2_regularization": Range(1.0, 1000.0, log=True),
+    }
 
     def __init__(
         self,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from likewise._space import Space
 from likewise._validation import check_flag
 from likewise.data import CSR, Interactions
 from likewise.retrieval import top_k_scores
@@ -93,6 +94,8 @@ class SlopeOne(RatingRecommender):
     >>> model.predict(1, 1)
     array([3.5], dtype=float32)
     """
+
+    _search_space: ClassVar[Space] = {"weighted": [False, True]}
 
     def __init__(
         self, weighted: bool = False, *, clip: bool = True, device: str = "cpu", n_jobs: int | None = None

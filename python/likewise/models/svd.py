@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from likewise._backend import Backend, get_backend
 from likewise._progress import ProgressBar
+from likewise._space import Range, Space
 from likewise._validation import check_int, check_random_state
 from likewise.data import CSR, Interactions
 
@@ -93,6 +94,8 @@ class PureSVD(TransformerMixin, ClassNamePrefixFeaturesOutMixin, VectorRecommend
     item_factors_: Float32Array
     singular_values_: Float32Array
     _zero_items: Int64Array  # rows of item_factors_
+
+    _search_space: ClassVar[Space] = {"factors": Range(8, 512, log=True)}
 
     def __init__(
         self,

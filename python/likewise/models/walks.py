@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
+from likewise._space import Range, Space
 from likewise._validation import check_flag, check_float, check_int
 from likewise.data import CSR, Interactions
 
@@ -114,6 +117,8 @@ class P3Alpha(_Walk):
       0: 1 (0.417), 2 (0.167)
     """
 
+    _search_space: ClassVar[Space] = {"k": Range(20, 500, log=True), "alpha": Range(0.3, 1.8)}
+
     def __init__(
         self,
         k: int = 100,
@@ -178,6 +183,8 @@ class RP3Beta(_Walk):
     >>> lw.RP3Beta(beta=0.5).fit(X).recommend(2, k=2).items
     array([0, 1])
     """
+
+    _search_space: ClassVar[Space] = {"k": Range(20, 500, log=True), "alpha": Range(0.3, 1.8), "beta": Range(0.0, 1.2)}
 
     def __init__(
         self,
