@@ -115,6 +115,8 @@ def test_loss_curves(split):
     assert display.ax_.get_title() == "ImplicitALS"
     stopped = lw.BPR(factors=4, iterations=3, early_stopping=True, random_state=0).fit(split[0])
     assert set(ev.LossCurveDisplay.from_estimator(stopped).histories) == {"correct", "validation"}
+    machine = lw.FactorizationMachine(factors=2, iterations=3, random_state=0, n_jobs=1).fit(split[0])
+    assert_allclose(ev.LossCurveDisplay.from_estimator(machine).histories["training"], machine.history_)
     with pytest.raises(ValueError, match="Popularity has recorded no iterations"):
         ev.LossCurveDisplay.from_estimator(lw.Popularity().fit(split[0]))
 

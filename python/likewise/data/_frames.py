@@ -85,6 +85,53 @@ def usual_columns(names: Iterable[Any]) -> dict[str, Any]:
     }
 
 
+# Told at once: narwhals takes its time to see that they are none.
+_NO_FRAMES = (str, int, list, tuple, np.ndarray, np.generic)
+
+
+def _as_frame(given: Any) -> Any:
+    """A data frame, a lazy one collected, or what was given."""
+    frame = nw.from_native(given, pass_through=True)
+    return frame.collect() if isinstance(frame, nw.LazyFrame) else frame
+
+
+def id_column(ids: Any, side: str, subject: str) -> Any:
+    """Return the ids that a data frame holds, its only column or the one with a usual name; all else as it is.
+
+    Parameters
+    ----------
+    ids : data frame, or anything
+    side : {"user", "item"}
+    subject : str
+        For errors.
+
+    Raises
+    ------
+    ValueError
+        It is not clear which column is meant.
+    """
+    if isinstance(ids, _NO_FRAMES) or not isinstance(frame := _as_frame(ids), nw.DataFrame):
+        return ids
+    names = frame.columns
+    name = names[0] if len(names) == 1 else usual_columns(names).get(side)
+    if name is None:
+        raise ValueError(
+            f"{subject}: a data frame of {side} ids has one column, or one named {side!r}, got "
+            f"{', '.join(map(str, names))}; give the column"
+        )
+    return nw.to_native(frame.get_column(name))
+
+
+def pair_columns(X: Any) -> tuple[Any, Any] | None:
+    """Return the columns of users and of items of a data frame that has both by their usual names, else None."""
+    if isinstance(X, _NO_FRAMES) or not isinstance(frame := _as_frame(X), nw.DataFrame):
+        return None
+    usual = usual_columns(frame.columns)
+    if not {"user", "item"} <= usual.keys():
+        return None
+    return nw.to_native(frame.get_column(usual["user"])), nw.to_native(frame.get_column(usual["item"]))
+
+
 def check_matrix_frame(X: Any, subject: str) -> None:
     """Refuse a data frame with one row per event where a matrix of users x items is wanted; let all else pass.
 

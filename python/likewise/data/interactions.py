@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from likewise._validation import check_choice, check_float, check_int, check_rows
 
 from ._events import Duplicates, EventLog, merge_events, merge_sorted
-from ._frames import FrameTable, check_matrix_frame, make_frame
+from ._frames import FrameTable, check_matrix_frame, id_column, make_frame
 from ._time import TimeUnit, as_timestamps
 from .csr import CSR, coordinate_order, offsets_of, read_only
 from .ids import IdMap, RowNumbers
@@ -474,8 +474,9 @@ class Interactions:
 
         Parameters
         ----------
-        ids : id or array-like of ids
-            One id gives one row. Where row numbers are spoken, row numbers.
+        ids : id, array-like of ids, or data frame
+            One id gives one row. Where row numbers are spoken, row numbers. Of a data frame its only column counts, or
+            that with a usual name: user, user_id, userid and the like.
         subject : str, default="Interactions.user_index"
             What an error names first.
 
@@ -492,11 +493,11 @@ class Interactions:
         TypeError
             The ids are of another type than the data's; bool and float are never integers.
         """
-        return self.user_map.rows(ids, subject, "user")
+        return self.user_map.rows(id_column(ids, "user", subject), subject, "user")
 
     def item_index(self, ids: Any, subject: str = "Interactions.item_index") -> npt.NDArray[np.int64]:
         """Return the rows of items; as `user_index`."""
-        return self.item_map.rows(ids, subject, "item")
+        return self.item_map.rows(id_column(ids, "item", subject), subject, "item")
 
     def user_labels(self, rows: npt.ArrayLike) -> npt.NDArray[Any]:
         """Return the ids of user rows, an array of any shape.

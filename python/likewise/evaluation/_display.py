@@ -28,6 +28,13 @@ __all__ = [
 Float64Array = npt.NDArray[np.float64]
 Self = TypeVar("Self", bound="_Display")
 _CUTOFFS = (1, 2, 5, 10, 20, 50, 100)
+_HISTORIES = {
+    "loss": "loss_history_",
+    "rmse": "rmse_history_",
+    "correct": "correct_history_",
+    "training": "history_",
+    "validation": "validation_history_",
+}
 
 
 def new_axes(subject: str, ax: Any, size: tuple[float, float]) -> Any:
@@ -391,7 +398,7 @@ class LossCurveDisplay(_Display):
     Parameters
     ----------
     histories : mapping of str to ndarray of shape (n_iterations,), float64
-        By what they are: ``loss``, ``rmse``, ``correct``, ``validation``.
+        By what they are: ``loss``, ``rmse``, ``correct``, ``training`` (the loss of a machine), ``validation``.
     name : str
         Of the model.
 
@@ -429,8 +436,8 @@ class LossCurveDisplay(_Display):
         """
         histories = {
             name: np.asarray(history, dtype=np.float64)
-            for name in ("loss", "rmse", "correct", "validation")
-            if (history := getattr(model, f"{name}_history_", None)) is not None and len(history)
+            for name, attribute in _HISTORIES.items()
+            if (history := getattr(model, attribute, None)) is not None and len(history)
         }
         if not histories:
             raise ValueError(

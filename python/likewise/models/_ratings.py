@@ -177,7 +177,7 @@ class RatingRecommender(Recommender):
 
         Parameters
         ----------
-        X : array-like of user ids; without `items`, Interactions or matrix of shape (n, n_items)
+        X : array-like of user ids; without `items`, data frame of pairs, Interactions or matrix of shape (n, n_items)
             Users of the pairs; histories, as `recommend` takes them.
         items : array-like of item ids, default=None
             As many as users; one item may stand with many users and one user with many items.

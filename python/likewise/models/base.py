@@ -24,6 +24,7 @@ from likewise._progress import ProgressBar
 from likewise._space import Space
 from likewise._validation import check_flag, check_int
 from likewise.data import CSR, IdMap, Interactions, as_interactions
+from likewise.data._frames import pair_columns
 from likewise.data._tables import check_table, open_table
 from likewise.data.interactions import check_matrix_like
 from likewise.exceptions import ModelFileError
@@ -300,8 +301,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
         Parameters
         ----------
-        users : id or array-like of ids, default=None
-            User ids, or row numbers where the model speaks those. None is every user.
+        users : id, array-like of ids or data frame, default=None
+            User ids, or row numbers where the model speaks those; of a data frame its column of users. None is every
+            user.
         k : int, default=10
             Items a user, 1 to 1,000,000. More than there are candidates leaves empty slots.
         exclude_seen : bool, default=True
@@ -529,8 +531,9 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
 
         Parameters
         ----------
-        X : array-like of user ids; without `items`, Interactions or matrix of shape (n, n_items)
-            Users of the pairs; histories, as `recommend` takes them.
+        X : array-like of user ids; without `items`, data frame of pairs, Interactions or matrix of shape (n, n_items)
+            Users of the pairs; a frame with a column of users and one of items (``user`` and ``item``, or the like);
+            histories, as `recommend` takes them.
         items : array-like of item ids, default=None
             As many as users; one item may stand with many users and one user with many items.
 
@@ -549,6 +552,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
             If there are not as many items as users.
         """
         self._check_is_fitted()
+        if items is None and (pairs := pair_columns(X)) is not None:
+            X, items = pairs
         if items is None:
             data = self._histories(X, type(self).__name__)
             every = np.arange(data.n_users)
@@ -1072,7 +1077,9 @@ def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def is_single(ids: Any) -> bool:
     """Whether `ids` is one id: a string, or what cannot be iterated over."""
-    return isinstance(ids, str) or getattr(ids, "ndim", None) == 0 or not isinstance(ids, Iterable)
+    if isinstance(ids, str) or getattr(ids, "ndim", None) == 0:
+        return True
+    return not isinstance(ids, Iterable) and not hasattr(type(ids), "columns")  # not every frame can be iterated over
 
 
 def _under(arrays: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

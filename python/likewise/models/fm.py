@@ -16,6 +16,7 @@ from likewise._progress import ProgressBar
 from likewise._space import Range, Space
 from likewise._validation import check_choice, check_flag, check_float, check_int, check_random_state
 from likewise.data import CSR, Interactions, as_interactions
+from likewise.data._frames import pair_columns
 
 from ._ratings import RatingVectorRecommender, Users
 from ._results import Recommendations
@@ -870,7 +871,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
         Parameters
         ----------
-        X : array-like of user ids; without `items`, Interactions or matrix of shape (n, n_items)
+        X : array-like of user ids; without `items`, data frame of pairs, Interactions or matrix of shape (n, n_items)
             Users of the pairs; histories, as `recommend` takes them.
         items : array-like of item ids, default=None
             As many as users; one item may stand with many users and one user with many items.
@@ -895,6 +896,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         if context_features is None:
             return super().predict(X, items)
         self._check_is_fitted()
+        if items is None and (pairs := pair_columns(X)) is not None:
+            X, items = pairs
         if items is None:
             raise ValueError("predict: context_features go with pairs; give items, or ask recommend")
         users, rows = self._pairs(X, items)
