@@ -7,12 +7,12 @@ out of them is what the model is asked for.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import BaseCrossValidator
 
 from likewise._validation import check_int
 from likewise.data import Interactions, as_interactions
@@ -48,8 +48,16 @@ __all__ = [
 Index = npt.NDArray[np.int64]
 
 
-class _Splitter(BaseCrossValidator):  # type: ignore[misc]  # scikit-learn has no types
-    """One split, or several, of what is known of the same users and items."""
+class _Splitter:
+    """One split, or several, of what is known of the same users and items: what scikit-learn takes for ``cv=``."""
+
+    def __repr__(self) -> str:
+        told = [
+            f"{name}={value!r}"
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            if (value := getattr(self, name)) is not parameter.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of pairs of train and test."""
