@@ -25,6 +25,7 @@ TIMED = {
     "cold items": ms.ColdStartSplit(cutoff=20),
     "cold users": ms.ColdStartSplit(cutoff=5, cold="users"),
     "filtered": ms.FilteredSplit(ms.TemporalSplit(0.2), min_user_count=3, min_item_count=2),
+    "in the core": ms.FilteredSplit(ms.TemporalSplit(0.2), k_core=6),
 }
 SPLITTERS = {
     **TIMED,
@@ -288,6 +289,10 @@ def test_filter_test_asks_train(data):
     enough = (train.by_user.row_counts()[users] >= 4) & (train.by_item.row_counts()[items] >= 7)
     assert 0 < kept.nnz == np.count_nonzero(enough) < test.nnz
     assert kept.shape == data.shape
+    by_core = ms.filter_test(train, test, k_core=8)
+    core = train.k_core(8)
+    in_core = np.isin(data.user_ids, core.user_ids)[users] & np.isin(data.item_ids, core.item_ids)[items]
+    assert 0 < by_core.nnz == np.count_nonzero(in_core) < test.nnz
     with pytest.raises(ValueError, match="give parts of one split"):
         ms.filter_test(train[:3], test)
     with pytest.raises(TypeError, match="expected two Interactions, got ndarray"):

@@ -617,14 +617,18 @@ class Interactions:
         Interactions
             As `filter` leaves it; without users and items if there is no such part.
         """
-        k = check_int("Interactions.k_core", "k", k, minimum=1)
+        return self._compact(*self.core_members(check_int("Interactions.k_core", "k", k, minimum=1)))
+
+    def core_members(self, k: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which users and which items are in the `k_core`, as masks of shape (n_users,) and (n_items,)."""
+        k = check_int("Interactions.core_members", "k", k, minimum=1)
         rows, columns = self._coordinates()
         while True:
-            user_counts = np.bincount(rows, minlength=self.n_users)
-            item_counts = np.bincount(columns, minlength=self.n_items)
-            stays = (user_counts >= k)[rows] & (item_counts >= k)[columns]
+            users = np.bincount(rows, minlength=self.n_users) >= k
+            items = np.bincount(columns, minlength=self.n_items) >= k
+            stays = users[rows] & items[columns]
             if stays.all():
-                return self._compact(user_counts >= k, item_counts >= k)
+                return users, items
             rows, columns = rows[stays], columns[stays]
 
     def subset_users(self, users: Any) -> Interactions:

@@ -185,12 +185,16 @@ def user_fold_masks(subject: str, data: Any, n_splits: int, random_state: Random
 
 def known_enough(
     train: Interactions, users: npt.NDArray[Any], items: npt.NDArray[Any], min_user_count: Any, min_item_count: Any,
-    subject: str,
+    k_core: Any, subject: str,
 ) -> BoolArray:  # fmt: skip
-    """For pairs of users and items, whether train has so many of the user and of the item."""
+    """For pairs of users and items, whether train has so many of the user and of the item, and both in its k-core."""
     n_user = check_int(subject, "min_user_count", min_user_count, minimum=0)
     n_item = check_int(subject, "min_item_count", min_item_count, minimum=0)
+    k = check_int(subject, "k_core", k_core, minimum=0)
     known: BoolArray = (train.by_user.row_counts()[users] >= n_user) & (train.by_item.row_counts()[items] >= n_item)
+    if k:
+        in_core = train.core_members(k)
+        known &= in_core[0][users] & in_core[1][items]
     return known
 
 

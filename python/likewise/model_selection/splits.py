@@ -433,7 +433,7 @@ def user_folds(
 
 
 def filter_test(
-    train: Interactions, test: Interactions, *, min_user_count: int = 1, min_item_count: int = 1
+    train: Interactions, test: Interactions, *, min_user_count: int = 1, min_item_count: int = 1, k_core: int = 0
 ) -> Interactions:
     """Leave out of test the pairs of users and items that train knows too little of.
 
@@ -446,6 +446,8 @@ def filter_test(
         Of the same users and items, as a split gives them.
     min_user_count, min_item_count : int, default=1
         Stored pairs in train that the user, and the item, of a pair in test has at least.
+    k_core : int, default=0
+        Above 0, both have to be in the k-core of train: the part in which all have so many pairs with one another.
 
     Returns
     -------
@@ -473,4 +475,4 @@ def filter_test(
     if train.shape != test.shape:
         raise ValueError(f"{subject}: train has the shape {train.shape} and test {test.shape}; give parts of one split")
     users, items = test.by_user.row_numbers(), test.by_user.indices
-    return test.keep_entries(known_enough(train, users, items, min_user_count, min_item_count, subject))
+    return test.keep_entries(known_enough(train, users, items, min_user_count, min_item_count, k_core, subject))

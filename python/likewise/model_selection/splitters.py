@@ -285,6 +285,8 @@ class FilteredSplit(_Splitter):
     splitter : splitter of this module, not of users
     min_user_count, min_item_count : int, default=1
         Stored pairs in train that the user, and the item, of a pair in test has at least.
+    k_core : int, default=0
+        Above 0, both have to be in the k-core of train.
 
     Examples
     --------
@@ -296,10 +298,11 @@ class FilteredSplit(_Splitter):
     2
     """
 
-    def __init__(self, splitter: Any, *, min_user_count: int = 1, min_item_count: int = 1) -> None:
+    def __init__(self, splitter: Any, *, min_user_count: int = 1, min_item_count: int = 1, k_core: int = 0) -> None:
         self.splitter = splitter
         self.min_user_count = min_user_count
         self.min_item_count = min_item_count
+        self.k_core = k_core
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Number of pairs of train and test."""
@@ -313,7 +316,8 @@ class FilteredSplit(_Splitter):
         for masks in self.splitter._masks(data, subject):
             matrix = masks.data.by_user
             users, items = masks.data.events()[:2] if masks.of_events else (matrix.row_numbers(), matrix.indices)
-            known = known_enough(masks.parts()[0], users, items, self.min_user_count, self.min_item_count, subject)
+            limits = self.min_user_count, self.min_item_count, self.k_core
+            known = known_enough(masks.parts()[0], users, items, *limits, subject)
             yield masks._replace(test=masks.test & known)
 
 
