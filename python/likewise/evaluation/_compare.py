@@ -260,7 +260,7 @@ def compare(
     significance_test: str = "t",
     correction: str = "holm",
     level: float = 0.05,
-    n_bootstrap: int = 10_000,
+    n_bootstrap: int = 2000,
     random_state: RandomState = 0,
     verbose: bool | int = False,
     **options: Any,
@@ -289,7 +289,7 @@ def compare(
         verdict, Benjamini and Hochberg (1995, doi:10.1111/j.2517-6161.1995.tb02031.x) the share of false ones.
     level : float in (0, 1), default=0.05
         Adjusted p-values above it are noise; intervals hold ``1 - level``.
-    n_bootstrap : int, default=10000
+    n_bootstrap : int, default=2000
         Resamples of users, at least 100.
     random_state : int, Generator, RandomState, SeedSequence or None, default=0
         Seed of the resamples.
@@ -344,9 +344,7 @@ def compare(
         if baseline is None
         else [(baseline, name) for name in results if name != baseline]
     )
-    found = [
-        each for metric in _tested(results) for each in _tests_of(metric, results, pairs, n_bootstrap, seed, level)
-    ]
+    found = list(_tests_of(results, pairs, n_bootstrap, seed, level))
     adjusted = _adjusted(np.array([each.p_values[significance_test] for each in found]), correction)
     tests = [
         each._replace(p_adjusted=float(p), is_noise=not p <= level) for each, p in zip(found, adjusted, strict=True)
@@ -409,65 +407,85 @@ def _tested(results: Mapping[str, EvaluationResult]) -> list[str]:
 
 
 def _tests_of(
-    metric: str,
     results: Mapping[str, EvaluationResult],
     pairs: list[tuple[str, str]],
     n_bootstrap: int,
     seed: int,
     level: float,
 ) -> Iterator[PairedTest]:
-    """Both sides of each pair on the users that have a value of every model."""
-    columns, figures = _resampled(metric, results, n_bootstrap, seed)
-    for baseline, model in pairs:
-        differences = columns[model] - columns[baseline]
-        resamples = figures[model][1] - figures[baseline][1]
-        low, high = np.quantile(resamples, [level / 2, 1 - level / 2])
-        yield PairedTest(
-            metric,
-            baseline,
-            model,
-            difference=figures[model][0] - figures[baseline][0],
-            low=float(low),
-            high=float(high),
-            n_users=differences.size,
-            p_values=_p_values(differences, resamples),
-            p_adjusted=float("nan"),
-            is_noise=True,
+    """Both sides of each pair on the users that have a value of every model; metrics of the same users together."""
+    places = _shared_places(results)
+    alike: dict[bytes, list[str]] = {}
+    users = {metric: _with_values(metric, results, places) for metric in _tested(results)}
+    for metric, rows in users.items():
+        alike.setdefault(rows.tobytes(), []).append(metric)
+    resampled: dict[str, dict[str, tuple[float, Float64Array]]] = {}
+    for metrics in alike.values():
+        rows = users[metrics[0]]
+        resampled |= _resampled(
+            metrics, results, {name: every[rows] for name, every in places.items()}, n_bootstrap, seed
         )
+    for metric, rows in users.items():
+        figures = resampled[metric]
+        for baseline, model in pairs:
+            differences = (
+                results[model].per_user[metric][places[model][rows]]
+                - results[baseline].per_user[metric][places[baseline][rows]]
+            )
+            resamples = figures[model][1] - figures[baseline][1]
+            low, high = np.quantile(resamples, [level / 2, 1 - level / 2])
+            yield PairedTest(
+                metric,
+                baseline,
+                model,
+                difference=figures[model][0] - figures[baseline][0],
+                low=float(low),
+                high=float(high),
+                n_users=differences.size,
+                p_values=_p_values(differences, resamples),
+                p_adjusted=float("nan"),
+                is_noise=True,
+            )
 
 
 def _resampled(
-    metric: str, results: Mapping[str, EvaluationResult], n_bootstrap: int, seed: int
-) -> tuple[dict[str, Float64Array], dict[str, tuple[float, Float64Array]]]:
-    """Of each model the values of the shared users, the figure of all, and the figures of resamples, alike for all."""
-    rows = _shared_rows(metric, results)
-    columns = {name: result.per_user[metric][rows[name]] for name, result in results.items()}
-    parts = {name: result.parts(metric, rows[name]) for name, result in results.items()}
+    metrics: list[str],
+    results: Mapping[str, EvaluationResult],
+    rows: Mapping[str, npt.NDArray[np.int64]],
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, dict[str, tuple[float, Float64Array]]]:
+    """Of each metric and model the figure of these users, and those of resamples, which are the same for all."""
+    parts = {(metric, name): results[name].parts(metric, rows[name]) for metric in metrics for name in results}
     drawn = resampled_means(np.concatenate(list(parts.values()), axis=1), n_bootstrap, seed)
-    figures, place = {}, 0
-    for name, result in results.items():
-        width = parts[name].shape[1]
-        of_resamples = result.figure_of(metric, drawn[:, place : place + width])
-        figures[name] = float(result.figure_of(metric, parts[name].mean(axis=0)[None])[0]), of_resamples
-        place += width
-    return columns, figures
+    figures: dict[str, dict[str, tuple[float, Float64Array]]] = {metric: {} for metric in metrics}
+    place = 0
+    for (metric, name), part in parts.items():
+        result, stop = results[name], place + part.shape[1]
+        of_all = float(result.figure_of(metric, part.mean(axis=0)[None])[0])
+        figures[metric][name] = of_all, result.figure_of(metric, drawn[:, place:stop])
+        place = stop
+    return figures
 
 
-def _shared_rows(metric: str, results: Mapping[str, EvaluationResult]) -> dict[str, npt.NDArray[np.int64]]:
-    """Where, in each result, the users stand that all have a value of."""
-    places = {
-        name: {
-            user: row
-            for row, (user, value) in enumerate(zip(result.users.tolist(), result.per_user[metric], strict=True))
-            if value == value
-        }
-        for name, result in results.items()
-    }
-    first, *others = places.values()
-    shared = [user for user in first if all(user in other for other in others)]
-    if not shared:
-        raise ValueError(f"{_SUBJECT}: no user has a value of {metric} from every model")
+def _shared_places(results: Mapping[str, EvaluationResult]) -> dict[str, npt.NDArray[np.int64]]:
+    """Where, in each result, the users stand that all have, in the order of the first."""
+    first, *others = results.values()
+    if all(np.array_equal(first.users, other.users) for other in others):
+        return dict.fromkeys(results, np.arange(first.n_users))
+    places = {name: {user: row for row, user in enumerate(result.users.tolist())} for name, result in results.items()}
+    shared = [user for user in first.users.tolist() if all(user in found for found in places.values())]
     return {name: np.array([found[user] for user in shared], dtype=np.int64) for name, found in places.items()}
+
+
+def _with_values(
+    metric: str, results: Mapping[str, EvaluationResult], places: Mapping[str, npt.NDArray[np.int64]]
+) -> npt.NDArray[np.int64]:
+    """Which of the shared users have a value of every model."""
+    values = np.stack([result.per_user[metric][places[name]] for name, result in results.items()])
+    if not (rows := np.flatnonzero(~np.isnan(values).any(axis=0))).size:
+        raise ValueError(f"{_SUBJECT}: no user has a value of {metric} from every model")
+    return rows
 
 
 def _p_values(differences: Float64Array, resamples: Float64Array) -> dict[str, float]:
