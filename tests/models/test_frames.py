@@ -85,6 +85,24 @@ def test_which_column_is_meant_has_to_be_clear(model, make):
         model.recommend(make({"user": ["nobody"]}), k=3)
 
 
+def test_explanations_as_frames(data):
+    found = lw.ItemKNN(k=5).fit(data).explain("ann", data.item_ids[0])
+    frame = found.to_frame(library="pandas")
+    assert list(frame.columns) == ["item", "contribution"]
+    assert frame["contribution"].sum() == pytest.approx(found.score)
+
+
+def test_lists_show_themselves_in_a_notebook(model):
+    found = model.recommend(["ann", "bob"], k=3)
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert "<td>ann</td>" in shown
+    assert f"{found.items[1, 2]} (" in shown
+    assert "shown" not in shown
+    assert f"{model.n_users_} x 12; the first of each are shown" in model.recommend(k=12)._repr_html_()
+    assert "nobody" not in model.recommend("ann", k=1)._repr_html_()
+
+
 def test_results_come_back_as_frames(model, make, data):
     library = next(name for name, other in LIBRARIES.items() if other is make)
     users = make({"user": USERS[:2]})

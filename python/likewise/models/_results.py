@@ -9,11 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from likewise._report import html_table
 from likewise.data._frames import make_frame
 
 __all__ = ["Explanation", "Recommendations", "SimilarItems", "SimilarUsers"]
 
 _SHOWN_ROWS = 10
+_SHOWN_COLUMNS = 10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,6 +80,20 @@ class _Ranking:
             lines.append(f"  ... {len(ids) - _SHOWN_ROWS} more")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        ids, scores = np.atleast_2d(self.ids), np.atleast_2d(self.scores)
+        n_shown = min(ids.shape[1], _SHOWN_COLUMNS)
+        rows = [[self._query_name, *(str(rank + 1) for rank in range(n_shown))]]
+        for query, row, row_scores in zip(np.atleast_1d(self.queries)[:_SHOWN_ROWS], ids, scores, strict=False):
+            cells = [
+                f"{item} ({score:.3g})" if score > -np.inf else ""
+                for item, score in zip(row[:n_shown], row_scores[:n_shown], strict=True)
+            ]
+            rows.append([str(query), *cells])
+        size = f"{len(ids)} x {ids.shape[1]}"
+        note = f"<small>{size}; the first of each are shown</small>" if (len(rows) - 1, n_shown) != ids.shape else ""
+        return f"{html_table(rows)}{note}"
+
 
 class Recommendations(_Ranking):
     """Items for users.
@@ -139,3 +155,18 @@ class Explanation(NamedTuple):
     """Items of the user's history, greatest contribution first."""
     contributions: npt.NDArray[np.float64]
     """What each adds; over the whole history they sum to `score`."""
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """Return items and contributions as a data frame.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars", "pyarrow"}, default=None
+            Library of the frame; None takes the first of them that is installed.
+
+        Raises
+        ------
+        ImportError
+            If the library, or each of the three, is missing.
+        """
+        return make_frame({"item": self.items, "contribution": self.contributions}, "Explanation.to_frame", library)
