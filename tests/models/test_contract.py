@@ -353,7 +353,6 @@ def test_whatever_takes_interactions_refuses_what_fit_refuses(model, matrix, den
     uses = [
         lambda: model.recommend(interactions=bad),
         lambda: model.recommend_batches(interactions=bad),
-        lambda: model.predict(bad),
         lambda: model.score(bad),
         lambda: model.partial_fit(bad),
         lambda: lw.evaluate(model, bad, matrix),
@@ -361,6 +360,8 @@ def test_whatever_takes_interactions_refuses_what_fit_refuses(model, matrix, den
     ]
     if hasattr(model, "transform"):
         uses.append(lambda: model.transform(bad))
+    if not isinstance(bad, pd.DataFrame):  # whose columns of users and items are pairs to predict for
+        uses.append(lambda: model.predict(bad))
     for use in uses:
         with pytest.raises(error, match=message):
             use()
@@ -882,7 +883,6 @@ def test_a_frame_of_events_is_refused_wherever_interactions_are_wanted(model, de
     name = type(model).__name__
     uses = [
         ("recommend", lambda: model.recommend(interactions=events)),
-        (name, lambda: model.predict(events)),
         (name, lambda: model.score(events)),
         (name, lambda: model.partial_fit(events)),
         ("evaluate: train", lambda: lw.evaluate(model, events, given)),
@@ -891,6 +891,12 @@ def test_a_frame_of_events_is_refused_wherever_interactions_are_wanted(model, de
     for subject, use in uses:
         with pytest.raises(TypeError, match=rf"^{subject}: .* got a data frame .* build Interactions\.from_frame"):
             use()
+
+
+def test_a_frame_of_events_is_pairs_to_predict_for(model, dense):
+    model.fit(dense)
+    pairs = pd.DataFrame({"user_id": [3, 0, 3], "rating": [1.0, 2.0, 3.0], "item_id": [1, 2, 0]})
+    assert_array_equal(model.predict(pairs), model.predict(pairs["user_id"], pairs["item_id"]))
 
 
 @pytest.mark.parametrize("use", ["recommend", "predict", "score"])
