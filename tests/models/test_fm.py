@@ -455,3 +455,54 @@ def test_a_callback_stops_the_fit(tastes):
 def test_zeros_alone_are_refused(loss, what):
     with pytest.raises(ValueError, match=f"X must hold a value {what} 0 with loss='{loss}', got none"):
         machine(loss).fit(sp.csr_array((np.zeros(2), ([0, 1], [1, 0]))))
+
+
+# ---------------------------------------------------------------------- features by id
+
+
+@pytest.fixture
+def by_id():
+    """Items with the features "food" and "china", by id."""
+    events = lw.Interactions.from_arrays(list("aabbcc"), ["f1", "f2", "f1", "f3", "c1", "c2"])
+    features = lw.Interactions.from_arrays(["f1", "f2", "f3", "c1", "c2"], ["food"] * 3 + ["china"] * 2)
+    return machine(iterations=2).fit(events, item_features=features), events, features
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_new_features_by_id_are_those_of_the_fit(by_id, loaded, tmp_path):
+    model, _, _ = by_id
+    if loaded:
+        model.save(tmp_path / "m.safetensors")
+        model = lw.load(tmp_path / "m.safetensors")
+    new = lw.Interactions.from_arrays(["c", "c"], ["c2", "n1"])
+    with pytest.raises(ValueError, match="item_features: 'glass' is none of the features of fit; fit anew"):
+        model.partial_fit(new, item_features=lw.Interactions.from_arrays(["c2", "n1"], ["china", "glass"]))
+    model.partial_fit(new, item_features=lw.Interactions.from_arrays(["n1"], ["food"]))
+    features = model._given.items.to_scipy().toarray()
+    places = model.interactions_.item_index(["f1", "c1", "c2", "n1"])
+    food = model.interactions_.item_index(["f1"])[0]
+    column = int(features[food].argmax())
+    assert_array_equal(features[places].argmax(axis=1) == column, [True, False, False, True])
+    assert_array_equal(features[places].sum(axis=1), 1)  # c2, which the table does not name, keeps its own
+
+
+def test_features_of_nobody_are_refused(by_id):
+    _, events, _ = by_id
+    swapped = lw.Interactions.from_arrays(["food", "china"], ["f1", "c1"])
+    with pytest.raises(
+        ValueError, match="item_features are of items that X does not have; give ids first, then features"
+    ):
+        machine().fit(events, item_features=swapped)
+
+
+def test_logistic_fold_in_learns_from_signs_as_the_fit_does():
+    X = (np.random.default_rng(0).random((60, 20)) < 0.4) * 1.0
+    model = machine("logistic", iterations=10).fit(X)
+    assert_array_equal(model.transform(X[:3]), model.transform(X[:3] * 1000))
+
+
+def test_an_evaluation_without_contexts_says_so(by_hour):
+    X, hours = by_hour
+    model = machine(iterations=1).fit(X, context_features=hours)
+    with pytest.warns(UserWarning, match="evaluate: the model was fitted with contexts, and is measured without"):
+        lw.evaluate(model, X, X, "ndcg@2", exclude_seen=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -103,8 +104,9 @@ def evaluate(
         ``auc`` and ``r_precision``. Models that predict ratings have ``rmse``, ``mae`` and ``fcp`` too, in the same
         call or by themselves. The definitions, with sources, stand in docs/evaluation.md.
     users : array-like of user ids, default=None
-        Whom to measure for. None is every user with a relevant item, or a rating. Of users named here, one without has
-        the value NaN and counts in no mean.
+        Whom to measure for, each once. None is every user with a relevant item, or a rating. Of users named here, one
+        without has the value NaN of what is found, and counts in no mean of that; lists that are shown to such a user
+        count in novelty, coverage and whatever else looks at lists alone.
     exclude_seen : bool, default=True
         Whether items of a user's row of `train` are left out of the user's ranking.
     candidates : as `test`, default=None
@@ -170,25 +172,41 @@ def evaluate(
             "rankings such as 'ndcg@20'"
         )
 
+    if getattr(model, "_has_contexts", False):
+        warnings.warn(
+            f"{_SUBJECT}: the model was fitted with contexts, and is measured without: test sets have none",
+            UserWarning,
+            stacklevel=2,
+        )
     fitted = model.interactions_
     told = as_interactions(train, f"{_SUBJECT}: train", allow_negative=True)
     if told is not fitted:
         told = told.with_items_of(fitted, f"{_SUBJECT}: train")
+    told, are_own = _as_own(told, fitted)
     sought, n_unknown_users, n_unknown_items, _ = as_interactions(
         test, f"{_SUBJECT}: test", allow_negative=True
     ).aligned_to(told, f"{_SUBJECT}: test", unknown="drop")
-    rows = np.flatnonzero(sought.by_user.row_counts()) if users is None else told.user_index(users, _SUBJECT)
+    rows = np.flatnonzero(sought.by_user.row_counts()) if users is None else _distinct_rows(told, users)
     chosen = None
     if candidates is not None:
         given = as_interactions(candidates, f"{_SUBJECT}: candidates", allow_negative=True)
         chosen = given.aligned_to(told, f"{_SUBJECT}: candidates", unknown="drop").interactions.by_user
+        if given.nnz and not chosen.nnz:
+            raise ValueError(
+                f"{_SUBJECT}: candidates have no user with an item that train and the model know; check which ids are "
+                "of users and which of items"
+            )
+        if any(metric.name == "serendipity" for metric in wanted):
+            raise ValueError(
+                f"{_SUBJECT}: serendipity compares with the most popular of all items; leave candidates out"
+            )
 
     measures = ListMeasures(
         backend, wanted, told.by_user, _greatest(sought.by_user),
         features=_features(model, item_features, wanted, told.n_items),
         groups=None if item_groups is None else Groups.of(item_groups, told, _SUBJECT), subject=_SUBJECT,
     )  # fmt: skip
-    histories = None if _same_pattern(told.by_user, fitted.by_user) else told.by_user
+    histories = None if are_own else told.by_user
     run = _Run(backend, model, histories, wanted, measures, chosen)
     values, size = Values(rows.size, measures, wanted), run.batch_size(batch_size)
     for start in ProgressBar(range(0, rows.size, size), verbose=verbose, description="Evaluating", unit="batch"):
@@ -206,6 +224,7 @@ def evaluate(
         n_bootstrap=n_bootstrap,
         confidence=confidence,
         seed=seed,
+        n_jobs=n_jobs,
         n_unknown_users=n_unknown_users,
         n_unknown_items=n_unknown_items,
     )
@@ -255,7 +274,10 @@ class _Run:
                 ids, scores = self._model._top_k(self._histories, rows, wanted, exclude, None, None, _SUBJECT)
             else:
                 ids, scores = self._ranked_pool(rows, pool, wanted)
-            values.is_tied[block] = ((scores[:, 1:] == scores[:, :-1]) & (ids[:, 1:] >= 0)).any(axis=1)
+            ties = (scores[:, 1:] == scores[:, :-1]) & (ids[:, 1:] >= 0)
+            # Only within what is looked at of the user, or the figure would depend on who else is in the batch.
+            looked_at = self._measures.looked_at(relevant)
+            values.is_tied[block] = (ties & (np.arange(ties.shape[1]) < looked_at[:, np.newaxis])).any(axis=1)
             ids = ids[:, :cut]
             if cut < length:
                 ids = np.pad(ids, ((0, 0), (0, length - cut)), constant_values=-1)
@@ -419,6 +441,30 @@ def _missing(sought: Interactions, only_ratings: bool, exclude_seen: bool, has_u
         + ("; are its users and items those of train" if has_unknown else "")
         + "?"
     )
+
+
+def _as_own(told: Interactions, fitted: Interactions) -> tuple[Interactions, bool]:
+    """`told` in the order of the fitted users, where it is of the same users with the same items; and whether it is."""
+    if told.user_ids is not None and fitted.user_ids is not None and not np.array_equal(told.user_ids, fitted.user_ids):
+        if told.user_map.kind != fitted.user_map.kind:
+            return told, False
+        aligned = told.aligned_to(fitted, f"{_SUBJECT}: train", unknown="drop")
+        # Users that the model does not know may be there as long as nothing is known of them.
+        if aligned.n_dropped or not _same_pattern(aligned.interactions.by_user, fitted.by_user):
+            return told, False
+        return (aligned.interactions, True) if aligned.n_unknown_users == 0 else (told, False)
+    return told, _same_pattern(told.by_user, fitted.by_user)
+
+
+def _distinct_rows(told: Interactions, users: Any) -> Int64Array:
+    rows = told.user_index(users, _SUBJECT)
+    if rows.size == 0:
+        raise ValueError(f"{_SUBJECT}: users must name at least one; leave it None for all")
+    distinct, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        (twice,) = told.user_labels(distinct[counts > 1][:1]).tolist()
+        raise ValueError(f"{_SUBJECT}: users names {twice!r} more than once; name each user once")
+    return rows
 
 
 def _same_pattern(a: CSR, b: CSR) -> bool:

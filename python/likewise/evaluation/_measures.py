@@ -147,6 +147,11 @@ class ListMeasures:
         self._has_counts = any(metric.name in CATALOGUE_METRICS for metric in metrics)
         self._recommended = np.zeros((len(self._cutoffs) if self._has_counts else 0, n_items), dtype=np.int64)
         self._n_lists = 0
+        if groups is not None and not self._cutoffs:
+            raise ValueError(
+                f"{subject}: item_groups are compared by what lists show; ask for a metric with a cutoff, such as "
+                "'exposure_gap@10'"
+            )
         n_groups = 0 if groups is None else groups.labels.size
         self._exposures = np.zeros((len(self._cutoffs), n_groups))
         self._recalls = np.zeros((len(self._cutoffs), n_groups))  # sums over users
@@ -167,6 +172,13 @@ class ListMeasures:
         if any(metric.k is None for metric in self.columns) and relevant.n_rows:
             longest = max(longest, int(relevant.row_counts().max()))
         return longest
+
+    def looked_at(self, relevant: CSR) -> npt.NDArray[np.int64]:
+        """How many places of a list the metrics of each user look at."""
+        cut = self._cutoffs[-1] if self._cutoffs else 0
+        if any(metric.k is None for metric in self.columns):
+            return np.maximum(relevant.row_counts(), cut)
+        return np.full(relevant.n_rows, cut)
 
     def add(
         self,
@@ -210,6 +222,7 @@ class ListMeasures:
             before = self._mean_popularity(history)[:, np.newaxis]
             lifts[:, 0], lifts[:, 1] = found[:, n_columns:] - before, before
         counted = np.ones(len(ids), dtype=bool) if counts_all else has_relevant
+        found[~counted], lifts[~counted] = np.nan, np.nan
         self._n_lists += int(counted.sum())
         if self._has_counts:
             count_recommended(self._backend, ids[counted], self._cutoffs, self._recommended)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from likewise._validation import check_float, check_int
 
 __all__ = [
     "AUC", "CATALOGUE_METRICS", "GROUP_METRICS", "LIFT", "LIST_METRICS", "RANKING_METRICS", "RATING_METRICS",
-    "R_PRECISION", "MetricName", "cutoffs_of", "is_better", "parse_metrics",
+    "R_PRECISION", "MetricName", "canonical", "cutoffs_of", "is_better", "parse_metrics",
 ]  # fmt: skip
 
 AUC = "auc"
@@ -31,6 +31,7 @@ _WHOLE = (AUC, R_PRECISION, *RATING_METRICS)  # may stand without a cutoff
 _LOWER_IS_BETTER = {"rmse", "mae", "fall_out", "exposure_gap", "recall_gap"}
 _NEITHER = {"popularity", LIFT, "gini"}
 _KNOWN = ", ".join([*(f"{name}@k" for name in _CUT), *_WHOLE])
+_MOST = 1_000_000  # items of a list, as in recommend
 _PERSISTENCE = 0.8  # of the user who reads on, where "rbp" names none
 _FORM = re.compile(r"([a-z_0-9]+?)(?:\(([^()@]*)\))?(?:@(\d+))?", re.ASCII)
 
@@ -43,7 +44,7 @@ class MetricName(NamedTuple):
     parameter: float | None = None
 
     def __str__(self) -> str:
-        told = "" if self.parameter is None else f"({self.parameter:g})"
+        told = "" if self.parameter is None else f"({self.parameter!r})"
         return f"{self.name}{told}" if self.k is None else f"{self.name}{told}@{self.k}"
 
     @property
@@ -69,6 +70,14 @@ def parse_metrics(subject: str, metrics: str | Iterable[str]) -> list[MetricName
     if not names:
         raise ValueError(f"{subject}: metrics must name at least one of {_KNOWN}")
     return list(dict.fromkeys(_parse(subject, name) for name in names))
+
+
+def canonical(metric: Any) -> Any:
+    """The name that results have a metric by: ``"ndcg@05"`` is ``"ndcg@5"``; what is none stays."""
+    try:
+        return str(_parse("", metric))
+    except (TypeError, ValueError):
+        return metric
 
 
 def is_better(metric: str, difference: float) -> bool | None:
@@ -106,7 +115,7 @@ def _parse(subject: str, text: str) -> MetricName:
         return MetricName(name, None)
     if name in RATING_METRICS:
         raise ValueError(f"{subject}: {name} is over all ratings and has no cutoff, got {text!r}")
-    k = check_int(subject, f"the cutoff of {text!r}", int(found[3]), minimum=1, maximum=2**31 - 1)
+    k = check_int(subject, f"the cutoff of {text!r}", int(found[3]), minimum=1, maximum=_MOST)
     if parameter is None:
         return MetricName(name, k)
     try:

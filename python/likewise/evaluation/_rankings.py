@@ -124,10 +124,10 @@ def evaluate_rankings(
     lists = _read(rankings, user, item, rank, score)
     sought = as_interactions(test, f"{_SUBJECT}: test", allow_negative=True)
     known = None if train is None else as_interactions(train, f"{_SUBJECT}: train", allow_negative=True)
+    base = sought if known is None else known
     told, sought, rows_of_lists, ids = _together(lists, sought, known)
     n_items = told.n_items
     features = None
-    base = sought if known is None else known
     if item_features is not None:
         features = _with_rows(as_features(item_features, base.n_items, _SUBJECT), n_items)
     elif any(metric.name == "diversity" for metric in wanted):
@@ -146,8 +146,8 @@ def evaluate_rankings(
         block = slice(start, start + _BLOCK_USERS)
         relevant, history = sought.by_user.take_rows(rows[block]), told.by_user.take_rows(rows[block])
         of_lists = place[rows[block]]
-        batch = ids[:, : measures.length(relevant)][np.maximum(of_lists, 0)]
-        batch[of_lists < 0] = -1
+        batch = np.full((of_lists.size, min(measures.length(relevant), ids.shape[1])), -1, dtype=np.int32)
+        batch[of_lists >= 0] = ids[of_lists[of_lists >= 0], : batch.shape[1]]
         if (lacking := measures.length(relevant) - batch.shape[1]) > 0:
             batch = np.pad(batch, ((0, 0), (0, lacking)), constant_values=-1)
         exclude = history if exclude_seen and known is not None else None
@@ -161,11 +161,15 @@ def evaluate_rankings(
         n_bootstrap=n_bootstrap,
         confidence=confidence,
         seed=seed,
+        n_jobs=n_jobs,
     )
 
 
 def _read(given: Any, user: str, item: str, rank: str | None, score: str | None) -> _Lists:
-    if all(hasattr(given, name) for name in ("users", "items", "scores")):
+    are_recommendations = all(hasattr(given, name) for name in ("users", "items", "scores"))
+    if (rank is not None or score is not None) and (are_recommendations or isinstance(given, (Mapping, tuple))):
+        raise ValueError(f"{_SUBJECT}: rank and score are columns of a data frame; lists are in their order already")
+    if are_recommendations:
         items, scores = np.atleast_2d(given.items), np.atleast_2d(given.scores)
         return _Lists(np.atleast_1d(given.users), items, scores > -np.inf)
     if isinstance(given, tuple) and len(given) == 2:
@@ -179,6 +183,9 @@ def _read(given: Any, user: str, item: str, rank: str | None, score: str | None)
             return _Lists(users, items, np.frompyfunc(lambda one: one is not None, 1, 1)(items).astype(bool))
         return _Lists(users, items, items != -1)
     if isinstance(given, Mapping):
+        for whose, row in given.items():
+            if isinstance(row, str):
+                raise TypeError(f"{_SUBJECT}: the list of user {whose!r} is the string {row!r}; give a list of items")
         lengths = np.array([len(row) for row in given.values()], dtype=np.int64)
         flat = [one for row in given.values() for one in row]
         return _ragged(list(given), lengths, flat)

@@ -15,7 +15,7 @@ from likewise.data._frames import make_frame
 
 from ._display import new_axes
 from ._groups import GroupedResult, group_codes
-from ._names import RATING_METRICS
+from ._names import RATING_METRICS, canonical
 from ._pages import result_page
 
 __all__ = ["EvaluationResult", "Pooled", "resampled_means"]
@@ -81,6 +81,7 @@ class EvaluationResult(Mapping[str, float]):
         order: Sequence[str] | None = None,
         item_groups: GroupedResult | None = None,
         n_tied_users: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         self.users = users
         self.per_user = dict(per_user)
@@ -90,6 +91,7 @@ class EvaluationResult(Mapping[str, float]):
         self.n_unknown_items = n_unknown_items
         self.n_tied_users = n_tied_users
         self._seed = seed
+        self._n_jobs = n_jobs
         self._pooled = dict(pooled or {})
         self.item_groups = item_groups
         self._overall = dict(overall or {})
@@ -98,8 +100,7 @@ class EvaluationResult(Mapping[str, float]):
 
     def __getitem__(self, metric: str) -> float:
         """Mean of a metric over the users for whom it is defined; of metrics of ratings, that of all ratings."""
-        self._check(metric)
-        return self._means[metric]
+        return self._means[self._known(metric)]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._means)
@@ -135,7 +136,7 @@ class EvaluationResult(Mapping[str, float]):
         ValueError
             If the evaluation was made with ``n_bootstrap=0``, or the metric has no value of a single user.
         """
-        self._check(metric)
+        metric = self._known(metric)
         if metric in self._overall:
             raise ValueError(
                 f"EvaluationResult.interval: {metric} is of all lists together and has no interval over users"
@@ -170,7 +171,7 @@ class EvaluationResult(Mapping[str, float]):
             return dict.fromkeys(metrics, (float("nan"), float("nan")))
         # A quotient of sums over a resample is one of means.
         parts = [self.parts(metric, is_defined) for metric in metrics]
-        drawn = resampled_means(np.concatenate(parts, axis=1), self.n_bootstrap, self._seed)
+        drawn = resampled_means(np.concatenate(parts, axis=1), self.n_bootstrap, self._seed, self._n_jobs)
         means, place = np.empty((self.n_bootstrap, len(metrics))), 0
         for j, (metric, part) in enumerate(zip(metrics, parts, strict=True)):
             means[:, j] = self.figure_of(metric, drawn[:, place : place + part.shape[1]])
@@ -345,14 +346,18 @@ class EvaluationResult(Mapping[str, float]):
         figures += ["figure of all lists"] * (len(self._pooled) > len(of_ratings))
         return f"{' or '.join(figures)}, {100 * self.confidence:g}% bootstrap interval over users"
 
-    def _check(self, metric: str) -> None:
-        if metric not in self._means:
+    def _known(self, metric: str) -> str:
+        """The name by which the metric was evaluated."""
+        if metric not in self._means and (metric := canonical(metric)) not in self._means:
             raise KeyError(f"EvaluationResult: {metric!r} was not evaluated; evaluated are {', '.join(self)}")
+        return metric
 
 
-def resampled_means(values: npt.NDArray[np.float64], n_bootstrap: int, seed: int) -> npt.NDArray[np.float64]:
+def resampled_means(
+    values: npt.NDArray[np.float64], n_bootstrap: int, seed: int, n_jobs: int | None = None
+) -> npt.NDArray[np.float64]:
     """Means of the columns of `values` over rows drawn with replacement; shape (n_bootstrap, n_columns)."""
-    backend = get_backend("cpu")
+    backend = get_backend("cpu", n_jobs)
     drawn: npt.NDArray[np.float64] = backend.empty((n_bootstrap, values.shape[1]), np.float64)
     backend.kernels.bootstrap_means(backend.context, backend.asarray(values, np.float64), seed, drawn)
     return drawn

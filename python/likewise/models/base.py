@@ -99,6 +99,8 @@ class Recommender(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has
     _registry: ClassVar[dict[str, type[Recommender]]] = {}
     _allows_negative: ClassVar[bool] = False
     _predicts_ratings: ClassVar[bool] = False
+    _has_contexts: ClassVar[bool] = False
+    """Whether interactions have contexts, which an evaluation cannot give."""
     _search_space: ClassVar[Space] = {}
 
     interactions_: Interactions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -114,6 +115,16 @@ class _Sides(NamedTuple):
     contexts: CSR
 
 
+class _Features(NamedTuple):
+    """Features of one side: a row for each that was asked for."""
+
+    matrix: CSR
+    is_named: npt.NDArray[np.bool_]
+    """Which rows were given, where features come by id."""
+    columns: list[int | str] | None = None
+    """Keys of the columns, where these have ids."""
+
+
 class _Given(NamedTuple):
     """Features as they were given: a row a user, an item, a stored interaction."""
 
@@ -206,7 +217,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         Iterations done.
     history_ : list of float of length n_iter_
         For each iteration, before its steps: the root mean squared error, the mean log-loss, or (``"bpr"``, ``"warp"``)
-        the share of positives that were right at first sight.
+        the share of positives that were right at first sight. Empty after a load.
     interactions_ : Interactions
         What the model was fitted on.
     n_users_, n_items_, n_features_in_ : int
@@ -379,19 +390,23 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
 
     # ------------------------------------------------------------------ features
 
-    def _as_features(self, given: Any, name: str, ids: Any, n: int) -> CSR:
+    def _as_features(self, given: Any, name: str, ids: Any, n: int) -> _Features:
         """Features as a matrix of `n` rows, those of `ids` where they come by id; no columns where there are none."""
         subject = type(self).__name__
         if given is None:
-            return _no_features(n)
+            return _Features(_no_features(n), np.zeros(n, dtype=bool))
         data = _as_matrix(given, subject, name)
-        matrix = data.by_user
+        matrix, columns = data.by_user, _keys_of(data.item_map)
         if ids is not None and data.user_map.kind != "row":
             rows = data.user_map.find(ids.labels, subject, name)
-            return _rows_or_none(matrix, rows)
+            if not (rows >= 0).any():
+                raise ValueError(
+                    f"{subject}: {name} are of {_ROWS[name]}s that X does not have; give ids first, then features"
+                )
+            return _Features(_rows_or_none(matrix, rows), rows >= 0, columns)
         if matrix.n_rows != n:
             raise ValueError(f"{subject}: {name} must have {n} rows, one for each {_ROWS[name]}, got {matrix.n_rows}")
-        return matrix
+        return _Features(matrix, np.ones(n, dtype=bool), columns)
 
     def _sides(self, given: _Given, layout: _Layout, users: Int64Array, items: Int64Array) -> _Sides:
         """Rows of the table of those users, items and interactions."""
@@ -458,11 +473,13 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         if not is_learned.any():
             raise ValueError(f"{name}: X must hold a value {_LEARNED[self.loss]} 0 with loss={self.loss!r}, got none")
         of_users, of_items, of_contexts = self.__dict__.pop("_asked_features", (None, None, None))
-        given = _Given(
+        given_features = (
             self._as_features(of_users, "user_features", data.user_map, data.n_users),
             self._as_features(of_items, "item_features", data.item_map, data.n_items),
             self._as_features(of_contexts, "context_features", None, data.nnz),
         )
+        given = _Given(*(features.matrix for features in given_features))
+        self._feature_keys = (given_features[0].columns, given_features[1].columns)
         layout = _Layout(
             data.n_users if self.user_identities else 0, given.users.n_cols,
             data.n_items if self.item_identities else 0, given.items.n_cols, given.contexts.n_cols,
@@ -514,6 +531,10 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         if self.loss == "regression":
             return np.ones(values.size, dtype=bool)
         return np.not_equal(values, 0) if self.loss == "logistic" else np.greater(values, 0)
+
+    @property
+    def _has_contexts(self) -> bool:  # type: ignore[override]  # of the fitted model
+        return self._layout.context_features > 0
 
     def _set_features(self, layout: _Layout, given: _Given) -> None:
         self._layout, self._given = layout, given._replace(contexts=_no_features(0))
@@ -581,7 +602,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             Ignored; there for scikit-learn.
         user_features, item_features, context_features : as in `fit`, default=None
             Of the users, items and interactions of `X`, with as many columns as in `fit`. They take the place of what
-            was known of these users and items; without, the known keep theirs and new ones have none.
+            was known of these users and items; without, the known keep theirs and new ones have none. Features by id
+            are those of `fit` by the ids of their columns, in any order, some of them or all, and users and items that
+            they do not name keep theirs.
 
         Returns
         -------
@@ -614,7 +637,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         given = _Given(
             self._merged_features(user_features, "user_features", new.user_map, user_rows, joined.n_users),
             self._merged_features(item_features, "item_features", new.item_map, item_rows, joined.n_items),
-            self._as_features(context_features, "context_features", None, new.nnz),
+            self._as_features(context_features, "context_features", None, new.nnz).matrix,
         )
         if given.contexts.n_cols not in (0, self._layout.context_features):
             raise ValueError(
@@ -662,18 +685,25 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
         return np.flatnonzero(np.einsum("nd,nd->n", self.feature_factors_, self.feature_factors_))
 
     def _merged_features(self, given: Any, name: str, ids: Any, rows: Int64Array, n: int) -> CSR:
-        """Features of all, with those of the users or items in `rows` in place of what was known of them."""
-        known = self._given.users if name == "user_features" else self._given.items
+        """Features of all, with those of the users or items in `rows` in place of what was known of them.
+
+        Features by id are those of `fit` by their own ids too. Whom they do not name keeps what was known.
+        """
+        of_users = name == "user_features"
+        known = self._given.users if of_users else self._given.items
         picked = np.full(n, -1)
         picked[: known.n_rows] = np.arange(known.n_rows)
         if given is None:
             return _rows_or_none(known, picked)
-        features = self._as_features(given, name, ids, rows.size)
+        found = self._as_features(given, name, ids, rows.size)
+        features, columns = found.matrix, self._feature_keys[0 if of_users else 1]
+        if columns is not None and found.columns is not None:
+            features = _with_columns_of(features, found.columns, columns, f"{type(self).__name__}: {name}")
         if features.n_cols != known.n_cols:
             raise ValueError(
                 f"{type(self).__name__}: {name} must have {known.n_cols} columns as in fit, got {features.n_cols}"
             )
-        picked[rows] = known.n_rows + np.arange(rows.size)
+        picked[rows[found.is_named]] = known.n_rows + np.flatnonzero(found.is_named)
         return _rows_or_none(CSR.from_scipy(sp.vstack([known.to_scipy(), features.to_scipy()])), picked)
 
     def _to_learn(self, seen: CSR, events: CSR, at: Int64Array, contexts: CSR) -> tuple[CSR, CSR]:
@@ -749,6 +779,8 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             )  # fmt: skip
         else:
             n_candidates = {"warp": self.max_trials, "logistic": max(1, self.n_negatives)}.get(loss, 1)
+            if loss == "logistic":  # which learns from signs
+                histories = CSR(histories.indptr, histories.indices, np.sign(histories.values), histories.shape)
             rule = kernels.RankingRule(
                 getattr(kernels.RankingLoss, loss), kernels.NegativeSampling.uniform, int(n_candidates), rate, penalty,
                 1, 1,
@@ -909,8 +941,9 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
     def probabilities(self, users: Any, items: Any, *, context_features: Any = None) -> npt.NDArray[np.float64]:
         """Probability that users like items, of a model with ``loss="logistic"``.
 
-        Items drawn as negatives are disliked ones to the loss: with `n_negatives` above 0 the probabilities are of a
-        world where as many of them were shown for each item that was liked.
+        Of users of whom nothing is known, the probability is that of the item; `predict`, which ranks nothing for them,
+        gives 0. Items drawn as negatives are disliked ones to the loss: with `n_negatives` above 0 the probabilities
+        are of a world where as many of them were shown for each item that was liked.
 
         Parameters
         ----------
@@ -1019,6 +1052,7 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             "feature_weights": self.feature_weights_,
             "squares": self._squares,
             "numbers": np.array(numbers, dtype=np.int64),
+            "feature_keys": np.frombuffer(json.dumps(self._feature_keys).encode(), dtype=np.uint8),
             **{f"user_features.{name}": array for name, array in self._given.users.to_state().items()},
             **{f"item_features.{name}": array for name, array in self._given.items.to_state().items()},
         }
@@ -1042,6 +1076,13 @@ class FactorizationMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ra
             self.n_users_ * bool(by_user), given[0].n_cols, self.n_items_ * bool(by_item), given[1].n_cols, n_contexts
         )
         self._set_features(layout, _Given(given[0], given[1], _no_features(0)))
+        self._feature_keys = (None, None)
+        if "feature_keys" in arrays:
+            of_users, of_items = json.loads(arrays["feature_keys"].tobytes())
+            for keys, matrix in ((of_users, given[0]), (of_items, given[1])):
+                if keys is not None and (not isinstance(keys, list) or len(keys) != matrix.n_cols):
+                    raise ValueError("ids of features and features disagree")
+            self._feature_keys = (of_users, of_items)
         super()._set_state(arrays)
         n = self._layout.n_rows
         self.user_factors_ = self._checked(arrays["user_factors"], (self.n_users_, n_factors))
@@ -1071,6 +1112,24 @@ def _as_matrix(given: Any, subject: str, name: str) -> Interactions:
             f"{subject}: {name} must be a matrix of numbers with a row for each {_ROWS[name]}{ids}; got "
             f"{type(given).__name__}"
         ) from error
+
+
+def _keys_of(columns: Any) -> list[int | str] | None:
+    """Ids of columns as JSON can hold them; None where they have none."""
+    if columns.kind == "row":
+        return None
+    return [label if columns.kind == "int64" else str(label) for label in columns.labels.tolist()]
+
+
+def _with_columns_of(features: CSR, given: list[int | str], wanted: list[int | str], subject: str) -> CSR:
+    """Features with their columns in the places that `wanted` gives them."""
+    places = {key: column for column, key in enumerate(wanted)}
+    unknown = [key for key in given if key not in places]
+    if unknown:
+        raise ValueError(f"{subject}: {unknown[0]!r} is none of the features of fit; fit anew to add features")
+    columns = np.array([places[key] for key in given], dtype=np.int64)[features.indices]
+    pairs = (features.values, (features.row_numbers(), columns))
+    return CSR.from_scipy(sp.csr_array(pairs, shape=(features.n_rows, len(wanted))))
 
 
 def _no_features(n: int) -> CSR:
