@@ -533,6 +533,8 @@ def test_biases_may_be_bfloat16(rng):
 def test_a_change_that_is_cut_short_leaves_the_index_as_it_was(rng, monkeypatch, change, error):
     vectors = rng.standard_normal((9000, 60), dtype=np.float32)
     index = ExactIndex(vectors.copy())
+    if not index._backend.has_int8:
+        pytest.skip("no products of int8, and no rounded copy")
     for _ in range(2):
         expected = index.search(vectors[:70])
     expected = index.search(vectors[:70])

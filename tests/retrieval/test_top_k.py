@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 import reference
 from likewise.data import CSR
 from likewise.retrieval import _top_k, top_k, top_k_scores
+from likewise.retrieval._storage import RoundedCopy
 
 
 @pytest.fixture
@@ -59,6 +60,39 @@ def test_top_k_takes_any_order_layout_and_dtype(backend, rng, vectors):
     assert scores.dtype == np.float32
     assert_array_equal(ids, expected[0])
     assert_array_equal(scores, expected[1])
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_top_k_orders_items_for_many_queries(backend, rng, monkeypatch, unit):
+    """Lengths that spread, so that most items are left out unread, and scales, biases and exclusions with them."""
+    n, m, d = _top_k.MANY_QUERIES, 16_500, 32
+    queries = rng.integers(-2, 3, (n, d)).astype(np.float32)
+    items = (rng.integers(-2, 3, (m, d)) * 2.0 ** rng.integers(-6, 3, (m, 1))).astype(np.float32)
+    scale, bias = (2.0 ** rng.integers(-2, 2, m)).astype(np.float32), rng.integers(-9, 9, m).astype(np.float32)
+    exclude, deny = reference.random_csr(rng, (n, m)), np.arange(0, m, 7)
+    made = []
+
+    class Noted(RoundedCopy):
+        def __init__(self, *given):
+            made.append(self)
+            super().__init__(*given)
+
+    monkeypatch.setattr(_top_k, "RoundedCopy", Noted)
+    options = {"scale": scale, "bias": bias, "unit": unit}
+    ids, scores = top_k(backend, queries, items, 5, exclude, deny, **options)
+    assert len(made) == backend.has_int8
+    few = [top_k(backend, queries[rows], items, 5, exclude.take_rows(rows), deny, **options) for rows in _halves(n)]
+    assert len(made) == backend.has_int8  # not for these
+    assert_array_equal(ids, np.concatenate([each[0] for each in few]))
+    assert_array_equal(scores, np.concatenate([each[1] for each in few]))
+    if not unit:  # products that are exact
+        expected = reference.top_k(queries[:20] @ items.T * scale + bias, 5, exclude.take_rows(np.arange(20)), deny)
+        assert_array_equal(ids[:20], expected[0])
+        assert_array_equal(scores[:20], expected[1])
+
+
+def _halves(n):
+    return np.arange(n // 2), np.arange(n // 2, n)
 
 
 def test_top_k_reads_read_only_arrays(backend, vectors):

@@ -307,38 +307,33 @@ class RatingVectorRecommender(RatingRecommender, VectorRecommender):
         if index is not None:
             ids, scores = index.search(self._index_queries(them.vectors), k, exclude, deny, allow, verbose=verbose)
         else:
-            queries, items = (
-                self._with_unrated(them) if asks_unrated else (them.vectors, self._ranked_items(self._is_biased))
-            )
+            queries, items, biases = them.vectors, self._item_vectors(), self._item_biases()
+            if asks_unrated:
+                queries, items, biases = self._with_unrated(them)
             ids, scores = top_k(
-                self._backend(), queries, items, k, exclude, deny, allow, verbose=verbose, subject=subject
+                self._backend(), queries, items, k, exclude, deny, allow, bias=biases, verbose=verbose, subject=subject
             )
         if not self._is_biased:
             blank = zero_rows(them.vectors)
             if blank.size:  # what is known to fit others
                 ids[blank], scores[blank] = top_k(
-                    self._backend(), them.vectors[blank], self._ranked_items(True), k,
-                    None if exclude is None else exclude.take_rows(blank), deny, allow, subject=subject,
+                    self._backend(), them.vectors[blank], self._item_vectors(), k,
+                    None if exclude is None else exclude.take_rows(blank), deny, allow, bias=self.item_biases_,
+                    subject=subject,
                 )  # fmt: skip
                 scores[blank] += (self.global_mean_ + them.biases[blank, np.newaxis]).astype(np.float32)
             return ids, scores
         scores += (self.global_mean_ + them.biases[:, np.newaxis]).astype(np.float32)  # -inf stays
         return ids, scores
 
-    def _ranked_items(self, with_biases: bool) -> Any:
-        backend = self._backend()
-        biases = backend.asarray(self.item_biases_) if with_biases else None
-        return backend.items(backend.asarray(self._item_vectors()), None, biases)
-
-    def _with_unrated(self, them: Users) -> tuple[Float32Array, Any]:
-        """Users and items with one more column, which gives items that nobody has rated their baselines."""
-        backend, is_unrated = self._backend(), np.zeros(self.n_items_, np.float32)
+    def _with_unrated(self, them: Users) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Users and items with one more column, which gives items that nobody has rated their baselines, and biases."""
+        is_unrated = np.zeros(self.n_items_, np.float32)
         is_unrated[self._unrated] = 1
         items = np.column_stack([self._item_vectors(), is_unrated])
         users = np.column_stack([them.vectors, self.global_mean_ + them.biases]).astype(np.float32)
         users[zero_rows(them.vectors)] = 0  # for whom all items are ranked by baselines
-        biases = backend.asarray(self.item_biases_ * is_unrated)
-        return users, backend.items(backend.asarray(items), None, biases)
+        return users, items, self.item_biases_ * is_unrated
 
     def _item_biases(self) -> Float32Array | None:
         return self.item_biases_ if self._is_biased else None

@@ -815,13 +815,6 @@ class VectorRecommender(Recommender):
         """What is added to every score of each item; None is nothing."""
         return None
 
-    def _searched_items(self) -> Any:
-        """The items of a search, with their biases."""
-        backend, biases = self._backend(), self._item_biases()
-        return backend.items(
-            backend.asarray(self._item_vectors()), None, None if biases is None else backend.asarray(biases)
-        )
-
     def _indexed_vectors(self) -> Float32Array:
         """What an index is built over: a row an item, its bias at the end."""
         vectors, biases = self._item_vectors(), self._item_biases()
@@ -874,11 +867,12 @@ class VectorRecommender(Recommender):
             ids, scores = top_k(
                 self._backend(),
                 vectors,
-                self._searched_items(),
+                self._item_vectors(),
                 k,
                 exclude,
                 deny,
                 allow,
+                bias=self._item_biases(),
                 verbose=verbose,
                 subject=subject,
             )

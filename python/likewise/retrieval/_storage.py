@@ -20,6 +20,8 @@ Int64Array = npt.NDArray[np.int64]
 # Numbers converted at a time: 4 MiB of float32.
 _BLOCK_NUMBERS = 1 << 20
 _LEVELS = 127
+# Numbers of an index from which a rounded copy pays (bench/bench_topk.py).
+_ROUNDED_NUMBERS = 1 << 19
 
 
 def blocks(shape: tuple[int, ...]) -> list[slice]:
@@ -86,6 +88,14 @@ class RoundedCopy:
         self._tiles = backend.empty((kernels.quantized_groups(n), kernels.quantized_bytes(items.shape[1])), np.uint8)
         self._extents = backend.empty((len(self._tiles), kernels.EXTENT_FLOATS))
         self._round(items, np.arange(len(self._tiles), dtype=np.int32))
+
+    @staticmethod
+    def is_read(backend: Backend, shape: tuple[int, int], k: int) -> bool:
+        """Whether a search of vectors of this shape for the best `k` reads a rounded copy."""
+        n, d = shape
+        if not backend.has_int8 or d > backend.kernels.MOST_QUANTIZED_DEPTH:
+            return False
+        return n * d >= _ROUNDED_NUMBERS and 4 * k < n
 
     def arrays(self) -> tuple[npt.NDArray[np.uint8], Float32Array, Int32Array]:
         """What `Backend.items` takes."""

@@ -13,7 +13,9 @@ from likewise._progress import ProgressBar
 from likewise._validation import check_int, check_rows, check_unmasked
 from likewise.data.csr import CSR
 
-__all__ = ["MAX_K", "as_bits", "as_ids", "as_mask", "check_lists", "top_k", "top_k_scores", "unit_rows"]
+from ._storage import RoundedCopy
+
+__all__ = ["MANY_QUERIES", "MAX_K", "as_bits", "as_ids", "as_mask", "check_lists", "top_k", "top_k_scores", "unit_rows"]
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
@@ -24,6 +26,8 @@ MAX_K = 1_000_000
 _BLOCK_PRODUCTS = 1 << 34
 # Fewer queries a call would read the items more often than needed.
 _MIN_BLOCK_ROWS = 4096
+# Queries for which a rounded copy of the items, made for them alone, pays: the more, the more their lengths differ.
+MANY_QUERIES = 1024
 # Numbers of queries that are divided by their lengths at a time.
 _BLOCK_NUMBERS = 1 << 20
 # Scores held at a time where a model computes them in blocks: 64 MiB.
@@ -40,6 +44,7 @@ def top_k(
     allow: npt.ArrayLike | CSR | None = None,
     *,
     scale: npt.NDArray[np.floating[Any]] | None = None,
+    bias: npt.NDArray[np.floating[Any]] | None = None,
     unit: bool = False,
     distances: bool = False,
     verbose: bool | int = False,
@@ -70,6 +75,8 @@ def top_k(
         is every item, an empty `allow` is none.
     scale : ndarray of shape (m,), default=None
         What each item's vector is multiplied by; its reciprocal length, for cosines.
+    bias : ndarray of shape (m,), default=None
+        What is added to the scores of each item.
     unit : bool, default=False
         Whether queries are divided by their lengths, for cosines.
     distances : bool, default=False
@@ -96,8 +103,11 @@ def top_k(
 
     Notes
     -----
-    A score is the inner product in float64, times the item's scale, rounded to float32. Ids and scores are bitwise the
-    same on every instruction set, at any number of threads and for any grouping of queries.
+    A score is the inner product in float64, times the item's scale, plus its bias, rounded to float32. Ids and scores
+    are bitwise the same on every instruction set, at any number of threads and for any grouping of queries.
+
+    Many queries are answered from a copy of the items in int8, a quarter of their memory, the longest vectors first:
+    what no longer can be among the best is not read.
 
     Examples
     --------
@@ -112,7 +122,11 @@ def top_k(
     k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
     kernels, query_rows = backend.kernels, backend.asarray(queries)
     if isinstance(items, np.ndarray):
-        items = backend.items(backend.asarray(items), None if scale is None else backend.asarray(scale))
+        vectors = backend.asarray(items)
+        scale, bias = (None if each is None else backend.asarray(each) for each in (scale, bias))
+        items = backend.items(vectors, scale, bias)
+        if allow is None and len(query_rows) >= MANY_QUERIES and RoundedCopy.is_read(backend, items.shape, k):
+            items = backend.items(vectors, scale, bias, RoundedCopy(backend, items, _lengths(vectors, scale)).arrays())
     n, (n_items, d) = len(query_rows), items.shape
     own, listed = (allow, None) if isinstance(allow, CSR) else (None, allow)
     check_lists(subject, "exclude", exclude, n)
@@ -200,6 +214,12 @@ def top_k_scores(
         excluded = None if exclude is None else backend.csr(exclude.take_rows(rows))
         backend.kernels.topk_scores(backend.context, block, excluded, allowed, denied, ids[rows], scores[rows])
     return _lengthened(backend.to_numpy(ids), backend.to_numpy(scores), k)
+
+
+def _lengths(vectors: Float32Array, scale: Float32Array | None) -> Float32Array:
+    """Lengths of vectors times their scales; they order items, and need not be exact."""
+    lengths: Float32Array = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return lengths if scale is None else lengths * np.abs(scale)
 
 
 def _slots(backend: Backend, n: int, k: int) -> tuple[Any, Any]:

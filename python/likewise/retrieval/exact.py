@@ -19,7 +19,7 @@ from likewise.exceptions import ModelFileError
 
 from ._lock import SharedLock
 from ._storage import STORAGES, RoundedCopy, as_float32, as_stored, blocks, extended
-from ._top_k import MAX_K, as_mask, top_k, unit_rows
+from ._top_k import MANY_QUERIES, MAX_K, as_mask, top_k, unit_rows
 
 __all__ = ["METRICS", "ExactIndex", "as_lists", "as_vectors"]
 
@@ -31,8 +31,6 @@ Int64Array = npt.NDArray[np.int64]
 Lists: TypeAlias = CSR | sp.sparray | sp.spmatrix | Sequence[npt.ArrayLike]
 
 _CLASS = "ExactIndex"
-# Numbers of an index from which a rounded copy pays (bench/bench_topk.py).
-_ROUNDED_NUMBERS = 1 << 19
 # Vectors that stand for queries where recall is measured, and results of each.
 _SAMPLE, _SAMPLE_K = 256, 10
 MAX_ITEMS = 2**31 - 1
@@ -251,7 +249,7 @@ class ExactIndex:
         k = check_int(subject, "k", k, minimum=1, maximum=MAX_K)
         rows, _ = as_vectors(subject, "queries", queries)
         self._check_width(subject, "queries", rows)
-        if self._wants_copy(k, allow):
+        if self._wants_copy(len(rows), k, allow):
             self._round()
         with self._lock.shared():
             shape = (len(rows), self.shape[0])
@@ -280,15 +278,12 @@ class ExactIndex:
             denied |= as_mask(subject, "deny", deny, len(denied))
         return denied
 
-    def _wants_copy(self, k: int, allow: Any) -> bool:
-        """Whether a rounded copy pays: from the second search that would read it on, where int8 is fast."""
-        n, d = self.shape
-        if not self._backend.has_int8 or is_lists(allow) or n * d < _ROUNDED_NUMBERS or 4 * k >= n:
-            return False
-        if d > self._backend.kernels.MOST_QUANTIZED_DEPTH:
+    def _wants_copy(self, n_queries: int, k: int, allow: Any) -> bool:
+        """Whether a rounded copy pays: for many queries, or from the second search that would read it on."""
+        if is_lists(allow) or not RoundedCopy.is_read(self._backend, self.shape, k):
             return False
         self._n_searches += 1
-        return self._rounded is None and self._n_searches > 1
+        return self._rounded is None and (self._n_searches > 1 or n_queries >= MANY_QUERIES)
 
     def _round(self) -> None:
         with self._lock.alone():
