@@ -32,6 +32,7 @@ constexpr Word kIsNegative = Word{1} << 31;   // of an entry that is not to be l
 constexpr Word kMostTries = 8;                // rounds of four draws before a positive goes without
 constexpr Word kDrawsOfPositives = 1U << 15;  // tells them from draws of negatives
 constexpr Offset kScoredAtOnce = 4;
+constexpr Word kFetchedAhead = 2;  // positives whose vectors, and those of their first draws, are fetched before
 constexpr std::int64_t kMostCandidates = 1024;
 
 std::size_t size(Offset n) { return static_cast<std::size_t>(n); }
@@ -160,9 +161,22 @@ class Trainer {
     }
   }
 
-  /// All steps of a visit, candidates drawn and scored as they are needed.
+  /// Makes the first draws for each positive of a visit, fetching the vectors of the first few.
+  void draw_first(const Block& block, const Visit& visit, const Word* entries, Word user_word, Word stream,
+                  std::vector<PhiloxCounter>& draws) const {
+    draws.clear();
+    for (Word t = 0; t < visit.n_entries; ++t) {
+      if ((entries[t] & kIsNegative) != 0) continue;
+      draws.push_back(philox4x32({user_word, static_cast<Word>(draws.size()), epoch_, stream}, key_));
+      if (draws.size() > kFetchedAhead) continue;
+      fetch(block.members[entries[t] & kPlaceMask]);
+      fetch_drawn(block, draws.back());
+    }
+  }
+
+  /// All steps of a visit, whose first draws are given; further candidates are drawn and scored as they are needed.
   void run_visit(const Block& block, const Visit& visit, const Word* entries, const float* values, Word user_word,
-                 Word stream, float* user) {
+                 Word stream, std::span<const PhiloxCounter> draws, float* user) {
     mark(entries, visit.n_entries);
     positives_.clear();
     if (rule_.n_positives > 1) {
@@ -174,8 +188,14 @@ class Trainer {
     for (Word t = 0; t < visit.n_entries; ++t) {
       if ((entries[t] & kIsNegative) != 0) continue;
       Id liked = block.members[entries[t] & kPlaceMask];
+      if (turn + kFetchedAhead < draws.size()) {
+        fetch(block.members[entries[t + kFetchedAhead] & kPlaceMask]);
+        fetch_drawn(block, draws[turn + kFetchedAhead]);
+      }
       if (!positives_.empty()) liked = order_statistic(user_word, turn, stream, user);
-      learn(block, liked, values == nullptr ? 1.0F : values[t], user_word, turn++, stream, user);
+      const Draw draw = {block, user_word, turn, stream, draws[turn]};
+      learn(draw, liked, values == nullptr ? 1.0F : values[t], user);
+      ++turn;
     }
     unmark(entries, visit.n_entries);
   }
@@ -183,6 +203,13 @@ class Trainer {
   [[nodiscard]] RankingCounts counts() const { return {n_correct_, n_skipped_}; }
 
  private:
+  /// Where the candidates of a positive come from.
+  struct Draw {
+    const Block& block;
+    Word user_word, turn, stream;
+    const PhiloxCounter& first;
+  };
+
   void mark(const Word* entries, Word n) {
     for (Word t = 0; t < n; ++t) {
       const Word place = entries[t] & kPlaceMask;
@@ -227,6 +254,10 @@ class Trainer {
   void fetch(Id item) const {
     const float* row = items_ + static_cast<Offset>(item) * d_;
     for (Offset p = 0; p < d_; p += static_cast<Offset>(kCacheLine / sizeof(float))) prefetch(row + p);
+  }
+
+  void fetch_drawn(const Block& block, const PhiloxCounter& words) const {
+    for (const Word word : words) fetch(block.members[block.sampler.draw(word)]);
   }
 
   [[nodiscard]] float bias(Id item) const { return biases_ == nullptr ? 0.0F : biases_[item]; }
@@ -276,33 +307,38 @@ class Trainer {
     step(rates_.step * micro_.logistic(-x), user, liked, disliked);
   }
 
-  void learn(const Block& block, Id liked, float value, Word user_word, Word turn, Word stream, float* user) {
+  void learn(const Draw& draw, Id liked, float value, float* user) {
     switch (rule_.loss) {
       case RankingLoss::kBpr:
-        return learn_hardest(block, liked, user_word, turn, stream, user);
+        return learn_hardest(draw, liked, user);
       case RankingLoss::kWarp:
-        return learn_first_violator(block, liked, user_word, turn, stream, user);
+        return learn_first_violator(draw, liked, user);
       case RankingLoss::kLogistic:
-        return learn_each(block, liked, value, user_word, turn, stream, user);
+        return learn_each(draw, liked, value, user);
     }
   }
 
   /// Calls use(id) for unseen items as they are drawn, with their scores where asked for, until it returns false or
   /// there were n_candidates; returns how many there were.
   template <bool kScored, class Use>
-  Offset each_candidate(const Block& block, Word user_word, Word turn, Word stream, const float* user, Use use) {
+  Offset each_candidate(const Draw& draw, const float* user, Use use) {
     Offset n_used = 0;
     // As many draws again may fail as are wanted, and some more.
     const auto most_rounds = static_cast<Word>(rule_.n_candidates / 2) + kMostTries;
-    for (Word round = 0; round < most_rounds && n_used < rule_.n_candidates; ++round) {
+    PhiloxCounter words = draw.first, next_words{};
+    for (Word round = 0; round < most_rounds && n_used < rule_.n_candidates; ++round, words = next_words) {
       std::array<Id, kScoredAtOnce> ids;
       std::array<float, kScoredAtOnce> scores;
       Offset n = 0;
-      for (const Word word : philox4x32({user_word, turn, epoch_, stream + round}, key_)) {
-        const Word place = block.sampler.draw(word);
-        if (!is_marked(place)) ids[size(n++)] = block.members[place];
+      for (const Word word : words) {
+        const Word place = draw.block.sampler.draw(word);
+        if (!is_marked(place)) ids[size(n++)] = draw.block.members[place];
       }
       n = std::min(n, rule_.n_candidates - n_used);
+      if (n_used + n < rule_.n_candidates) {
+        next_words = philox4x32({draw.user_word, draw.turn, epoch_, draw.stream + round + 1}, key_);
+        if constexpr (kScored) fetch_drawn(draw.block, next_words);
+      }
       if constexpr (kScored) micro_.dot_gathered(n, d_, ids.data(), items_, user, scores.data());
       for (Offset p = 0; p < n; ++p) {
         ++n_used;
@@ -312,10 +348,10 @@ class Trainer {
     return n_used;
   }
 
-  void learn_hardest(const Block& block, Id liked, Word user_word, Word turn, Word stream, float* user) {
+  void learn_hardest(const Draw& draw, Id liked, float* user) {
     Id hardest = -1;
     float greatest = 0;
-    each_candidate<true>(block, user_word, turn, stream, user, [&](Id item, float f) {
+    each_candidate<true>(draw, user, [&](Id item, float f) {
       if (hardest < 0 || f > greatest) hardest = item, greatest = f;
       return true;
     });
@@ -328,10 +364,10 @@ class Trainer {
     step(rates_.step * micro_.logistic(-x), user, liked, hardest);
   }
 
-  void learn_first_violator(const Block& block, Id liked, Word user_word, Word turn, Word stream, float* user) {
+  void learn_first_violator(const Draw& draw, Id liked, float* user) {
     const float margin = score(user, liked) - 1;
     Id violator = -1;
-    const Offset n_draws = each_candidate<true>(block, user_word, turn, stream, user, [&](Id item, float f) {
+    const Offset n_draws = each_candidate<true>(draw, user, [&](Id item, float f) {
       if (!(f > margin)) return true;
       violator = item;
       n_correct_ += f < margin + 1 ? 1 : 0;
@@ -348,11 +384,11 @@ class Trainer {
     step(rates_.step * weight, user, liked, violator);
   }
 
-  void learn_each(const Block& block, Id liked, float value, Word user_word, Word turn, Word stream, float* user) {
+  void learn_each(const Draw& draw, Id liked, float value, float* user) {
     const float f = score(user, liked);
     n_correct_ += f > 0 ? 1 : 0;
     step(rates_.step * value * micro_.logistic(-f), user, liked);
-    const Offset n = each_candidate<false>(block, user_word, turn, stream, user, [&](Id item, float) {
+    const Offset n = each_candidate<false>(draw, user, [&](Id item, float) {
       step(-rates_.step * micro_.logistic(score(user, item)), user, item);
       return true;
     });
@@ -512,35 +548,51 @@ class Grid {
   std::vector<Block> blocks_;
 };
 
+/// What is drawn for a visit before its steps, and for the next one.
+struct Ahead {
+  std::vector<Id> pairs, next_pairs;
+  std::vector<PhiloxCounter> draws, next_draws;
+};
+
 template <bool kFixed>
 void run_cell(const Grid& grid, Offset p, Offset q, const RankingRule& rule, MatrixView<float> users,
-              Trainer<kFixed>& trainer, std::vector<Id>& pairs, std::vector<Id>& next_pairs) {
+              Trainer<kFixed>& trainer, Ahead& scratch) {
   const std::span<const Visit> visits = grid.visits(p, q);
   const Block& block = grid.block(q);
   const Word* entries = grid.entries(p, q);
   const float* values = grid.values(p, q);
   const Word stream = static_cast<Word>(q) << 16;
+  const auto fetch_user = [&](std::size_t v) {
+    const float* row = users.row(visits[v].user);
+    for (Offset j = 0; j < users.n_cols; j += 16) prefetch(row + j);
+  };
   if (!draws_ahead(rule)) {
+    const auto draw = [&](std::size_t v, const Word* of_visit, std::vector<PhiloxCounter>& out) {
+      fetch_user(v);
+      trainer.draw_first(block, visits[v], of_visit, static_cast<Word>(visits[v].user), stream, out);
+    };
+    if (!visits.empty()) draw(0, entries, scratch.draws);
     for (std::size_t v = 0; v < visits.size(); ++v) {
-      if (v + 1 < visits.size()) prefetch(users.row(visits[v + 1].user));
-      trainer.run_visit(block, visits[v], entries, values, static_cast<Word>(visits[v].user), stream,
+      const Word n = visits[v].n_entries;
+      if (v + 1 < visits.size()) draw(v + 1, entries + n, scratch.next_draws);
+      trainer.run_visit(block, visits[v], entries, values, static_cast<Word>(visits[v].user), stream, scratch.draws,
                         users.row(visits[v].user));
-      entries += visits[v].n_entries;
-      if (values != nullptr) values += visits[v].n_entries;
+      scratch.draws.swap(scratch.next_draws);
+      entries += n;
+      if (values != nullptr) values += n;
     }
     return;
   }
   const auto draw = [&](std::size_t v, std::vector<Id>& out) {
-    const float* row = users.row(visits[v].user);
-    for (Offset j = 0; j < users.n_cols; j += 16) prefetch(row + j);
+    fetch_user(v);
     trainer.draw_pairs(block, visits[v], entries, static_cast<Word>(visits[v].user), stream, out);
     entries += visits[v].n_entries;
   };
-  if (!visits.empty()) draw(0, pairs);
+  if (!visits.empty()) draw(0, scratch.pairs);
   for (std::size_t v = 0; v < visits.size(); ++v) {
-    if (v + 1 < visits.size()) draw(v + 1, next_pairs);
-    trainer.run_pairs(pairs, users.row(visits[v].user));
-    pairs.swap(next_pairs);
+    if (v + 1 < visits.size()) draw(v + 1, scratch.next_pairs);
+    trainer.run_pairs(scratch.pairs, users.row(visits[v].user));
+    scratch.pairs.swap(scratch.next_pairs);
   }
 }
 
@@ -563,7 +615,7 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
   const Grid grid(ctx, by_user, items.n_cols, rule, counts, philox_key(seed), epoch);
   struct Worker {
     std::vector<Trainer<false>> trainer;
-    std::vector<Id> pairs, next_pairs;
+    Ahead ahead;
   };
   std::vector<Worker> workers(static_cast<std::size_t>(ctx.n_threads));
   std::vector<Id> turns(size(grid.n_blocks()));
@@ -576,7 +628,7 @@ RankingCounts ranking_epoch(const Context& ctx, CsrView<const float> by_user, co
                                biases.empty() ? nullptr : biases.data());
       own.trainer[0].rank_items_ = items.n_rows;
     }
-    run_cell(grid, p, q, rule, users, own.trainer[0], own.pairs, own.next_pairs);
+    run_cell(grid, p, q, rule, users, own.trainer[0], own.ahead);
   });
   RankingCounts total{0, 0};
   for (const Worker& worker : workers) {
@@ -613,6 +665,7 @@ void ranking_fold_in(const Context& ctx, CsrView<const float> by_user, const Ran
     std::vector<Trainer<true>> trainer;
     std::vector<Word> entries;
     std::vector<Id> pairs;
+    std::vector<PhiloxCounter> draws;
   };
   std::vector<Worker> workers(static_cast<std::size_t>(ctx.n_threads));
   parallel_for(ctx, by_user.n_rows, 16, [&](Offset begin, Offset end, int worker) {
@@ -640,7 +693,8 @@ void ranking_fold_in(const Context& ctx, CsrView<const float> by_user, const Ran
           trainer.draw_pairs(block, visit, own.entries.data(), 0, 0, own.pairs);
           trainer.run_pairs(own.pairs, user);
         } else {
-          trainer.run_visit(block, visit, own.entries.data(), values.data(), 0, 0, user);
+          trainer.draw_first(block, visit, own.entries.data(), 0, 0, own.draws);
+          trainer.run_visit(block, visit, own.entries.data(), values.data(), 0, 0, own.draws, user);
         }
       }
     }
