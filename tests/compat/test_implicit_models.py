@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 import likewise as lw
+from likewise._backend import cuda_status
 from likewise.compat import implicit
 from likewise.compat.implicit.utils import ParameterWarning
 
@@ -346,6 +347,83 @@ def test_als_goes_on_where_it_was(likes):
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.parametrize("use_cg", [False, True])
+def test_als_starts_from_the_vectors_that_it_is_given_in_their_basis(rng, use_cg):
+    """Of one side or of both; other libraries set those of features and take what is learned beside them."""
+    likes = sp.random(40, 30, 0.2, "csr", random_state=1)
+    items = rng.standard_normal((30, 5)).astype(np.float32)
+    options = {"factors": 5, "regularization": 0.1, "iterations": 1, "use_cg": use_cg, "random_state": 0}
+    model = implicit.cpu.als.AlternatingLeastSquares(**options)
+    model.item_factors = items.copy()
+    model.fit(likes, show_progress=False)
+    users = np.array([
+        implicit.cpu.als.user_factor(items, items.T @ items, likes, user, 0.1, 5) for user in range(40)
+    ])  # fmt: skip
+    assert_allclose(model.user_factors, users, atol=2e-4)
+    columns = likes.T.tocsr()
+    expected = [implicit.cpu.als.item_factor(users, users.T @ users, columns, item, 0.1, 5) for item in range(30)]
+    assert_allclose(model.item_factors, expected, atol=2e-3)
+    again = implicit.cpu.als.AlternatingLeastSquares(**options)
+    again.user_factors = users
+    again.fit(likes, show_progress=False)  # items are drawn, and users solved for first
+    assert again.item_factors.shape == (30, 5)
+    model.fit(likes, show_progress=False)  # a step from there leaves the vectors about where they point
+    lengths = np.linalg.norm(model.user_factors, axis=1) * np.linalg.norm(users, axis=1)
+    assert np.median((model.user_factors * users).sum(axis=1)[lengths > 0] / lengths[lengths > 0]) > 0.8
+    model.factors = 6
+    with pytest.raises(ValueError, match=r"user_factors must have 6 columns, as factors says, got shape \(40, 5\)"):
+        model.fit(likes, show_progress=False)
+
+
+def test_a_callback_sees_what_is_learned_and_what_it_stops_is_kept(vector_model, likes):
+    vector_model.iterations, held = 4, []
+
+    def stop(iteration, *_):
+        held.append(vector_model.user_factors.copy())
+        if iteration == 2:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        vector_model.fit(likes, show_progress=False, callback=stop)
+    assert len(held) == 3
+    assert not np.array_equal(held[0], held[1])
+    assert_array_equal(vector_model.user_factors, held[2])
+    assert vector_model.recommend(0, likes[0])[0].size == 10
+
+
+def test_bpr_counts_for_its_callback(likes):
+    told = []
+    model = implicit.bpr.BayesianPersonalizedRanking(factors=8, iterations=5, learning_rate=0.1, random_state=0)
+    model.fit(likes, show_progress=False, callback=lambda *given: told.append(given))
+    for _, _, correct, skipped in told:
+        assert correct == int(correct)
+        assert 0 < correct <= likes.nnz - skipped
+    assert told[-1][2] > told[0][2]
+    everything = sp.csr_matrix(np.ones((3, 4)))  # no negative is left to be found
+    model.fit(everything, show_progress=False, callback=lambda *given: told.append(given))
+    assert told[-1][2:] == (0, 12)
+
+
+def test_bpr_reads_no_values_and_fits_no_epochs(likes):
+    by_sign = likes.copy()
+    by_sign.data[::2] = -3
+    models = [implicit.bpr.BayesianPersonalizedRanking(factors=4, iterations=2, random_state=0) for _ in range(2)]
+    for model, matrix in zip(models, (likes, by_sign), strict=True):
+        model.fit(matrix, show_progress=False)
+    assert_array_equal(models[0].user_factors, models[1].user_factors)
+    for name in ("bpr", "lmf"):
+        model = MODELS[name]()
+        model.iterations = 0
+        model.fit(likes, show_progress=False)
+        before = model.item_factors
+        assert model.user_factors.any()
+        model.fit(likes, show_progress=False)
+        assert model.item_factors is before
+    model = implicit.lmf.LogisticMatrixFactorization(neg_prop=0)
+    with pytest.raises(ValueError, match="neg_prop must be >= 1, got 0"):
+        model.fit(likes, show_progress=False)
+
+
 def test_als_without_iterations_or_likes(likes):
     model = implicit.als.AlternatingLeastSquares(factors=4, iterations=0, calculate_training_loss=True)
     model.fit(likes, show_progress=False)
@@ -396,6 +474,9 @@ def test_partial_fits_leave_no_phantoms(likes):
         model.partial_fit_users([-1], likes[1])
     with pytest.raises(ValueError, match="must contain 1 row for every id, got 1 for 2"):
         model.partial_fit_users([1, 2], likes[1])
+    before = model.user_factors
+    model.partial_fit_users([], likes[[]])
+    assert_array_equal(model.user_factors, before)
 
 
 # ---- what is mended ------------------------------------------------------------------------------------------------
@@ -411,7 +492,9 @@ def test_refits_on_another_shape(model, likes):
 
 
 @pytest.mark.parametrize(
-    "seed", [np.random.RandomState(1), np.random.default_rng(1), 1, None], ids=lambda s: type(s).__name__
+    "seed",
+    [np.random.RandomState(1), np.random.default_rng(1), 1, None, [1, 2, 3], np.random.PCG64(1)],
+    ids=lambda s: type(s).__name__,
 )
 def test_seeds_of_every_kind(vector_model, likes, seed, tmp_path):
     vector_model.random_state = seed
@@ -458,10 +541,38 @@ def test_negative_ids_do_not_wrap(fitted, likes):
             fitted.recommend(-2, likes[0])
 
 
+def test_explain_takes_ids_of_the_model_alone(likes):
+    model = MODELS["als"]()
+    model.fit(likes, show_progress=False)
+    with pytest.raises(IndexError, match=r"user -1 is outside \[0, 50\)"):
+        model.explain(-1, likes, 1)
+    with pytest.raises(IndexError, match=r"item 50 is outside \[0, 50\)"):
+        model.explain(0, likes, 50)
+
+
+def test_what_is_computed_once_is_of_what_the_model_holds(fitted, likes):
+    """Neighbours in the kernels' form, and items of which nothing is known."""
+    first = fitted.recommend(0, likes[0], N=5)
+    copied = pickle.loads(pickle.dumps(fitted))
+    if hasattr(fitted, "similarity"):
+        changed = fitted.similarity.copy()
+        changed.data[:] = 0
+        fitted.similarity = changed
+        assert not fitted.recommend(0, likes[0], N=5)[1].any()
+    else:
+        fitted.item_factors = np.zeros_like(fitted.item_factors)
+        assert fitted.recommend(0, likes[0], N=5)[0].size == 0
+    assert_array_equal(copied.recommend(0, likes[0], N=5)[0], first[0])
+
+
 def test_a_model_that_is_not_fitted_says_so(model, likes):
     for call in (lambda: model.recommend(0, likes[0]), lambda: model.similar_items(0)):
         with pytest.raises(NotFittedError, match="this model is not fitted yet; call fit first"):
             call()
+    for name in ("item_norms", "user_norms", "YtY", "XtX"):
+        if hasattr(type(model), name):
+            with pytest.raises(NotFittedError, match="this model is not fitted yet; call fit first"):
+                getattr(model, name)
 
 
 def test_neighbours_do_not_recommend_what_a_user_has(likes):
@@ -497,6 +608,35 @@ def test_damaged_files_are_refused(fitted, tmp_path, damage):
         type(fitted).load(path)
 
 
+def test_files_of_other_models_are_refused(likes, tmp_path):
+    paths = {}
+    for name in ("als", "bpr", "lmf", "cosine"):
+        model = MODELS[name]()
+        model.iterations = 1
+        model.fit(likes, show_progress=False)
+        model.save(tmp_path / name)
+        paths[name] = tmp_path / name
+    paths["foo"] = tmp_path / "foo.npz"
+    np.savez(paths["foo"], foo=np.ones(3))
+    for name in ("als", "bpr", "lmf", "cosine"):
+        for written, path in paths.items():
+            if written == name:
+                assert type(MODELS[name]()).load(path).recommend(0, likes[0])[0].size > 0
+                continue
+            with pytest.raises(lw.exceptions.ModelFileError, match="load: not the file of such a model"):
+                type(MODELS[name]()).load(path)
+    with np.load(tmp_path / "als.npz") as arrays:
+        arrays = dict(arrays)
+    for wrong in ({"item_factors": np.ones((N, 3))}, {"item_factors": np.ones(N)}):
+        np.savez(tmp_path / "wrong.npz", **(arrays | wrong))
+        with pytest.raises(lw.exceptions.ModelFileError, match="two matrices of as many columns"):
+            implicit.cpu.als.AlternatingLeastSquares.load(tmp_path / "wrong.npz")
+    del arrays["item_factors"]
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(lw.exceptions.ModelFileError, match="two matrices of as many columns"):
+        implicit.cpu.als.AlternatingLeastSquares.load(tmp_path / "wrong.npz")
+
+
 def test_bad_values_are_refused(model):
     with pytest.raises(ValueError, match=r"NaN|infinite|finite"):
         model.fit(sp.csr_matrix(np.array([[1.0, np.nan], [1.0, 1.0]])), show_progress=False)
@@ -510,9 +650,31 @@ def test_the_gpu_says_why_it_is_not_there(likes):
             make(factors=4, use_gpu=True).fit(likes, show_progress=False)
     with pytest.raises((lw.BackendUnavailableError, NotImplementedError)):
         implicit.gpu.Matrix(np.eye(3))
+    if cuda_status() != "available":
+        for name in ("als", "bpr"):
+            with pytest.raises(lw.BackendUnavailableError, match="cuda"):
+                MODELS[name]().to_gpu()
+        for make in (
+            implicit.approximate_als.NMSLibAlternatingLeastSquares,
+            implicit.approximate_als.AnnoyAlternatingLeastSquares,
+            implicit.approximate_als.FaissAlternatingLeastSquares,
+        ):
+            with pytest.raises(lw.BackendUnavailableError, match="cuda"):
+                make(factors=4, use_gpu=True)
+        model = implicit.gpu.als.AlternatingLeastSquares(8, 0.1, 2.0, np.float32, 7, True, 5)
+        assert (model.iterations, model.calculate_training_loss, model.random_state) == (7, True, 5)
+        model.user_factors = model.item_factors = np.eye(N, 8, dtype=np.float32)
+        for ask in (
+            lambda: model.recommend(0, likes[0]),
+            lambda: model.similar_items(0),
+            lambda: model.recalculate_user(0, likes[0]),
+            lambda: model.partial_fit_users([0], likes[0]),
+        ):
+            with pytest.raises(lw.BackendUnavailableError, match="cuda"):
+                ask()
     model = MODELS["als"]()
     model.fit(likes, show_progress=False)
-    assert_array_equal(model.to_gpu().to_cpu().recommend(3, likes[3])[0], model.recommend(3, likes[3])[0])
+    assert_array_equal(model.to_cpu().recommend(3, likes[3])[0], model.recommend(3, likes[3])[0])
 
 
 def test_negatives_that_are_not_verified_are_answered(likes):

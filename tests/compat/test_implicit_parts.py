@@ -169,6 +169,33 @@ def test_topk_ranks_as_asked(rng):
     assert (ids[:, 30:] == -1).all()
 
 
+def test_topk_takes_sparse_queries(rng):
+    """As those send whose vectors are users' rows, EASE's say."""
+    queries, items = sp.random(30, 12, 0.3, "csr", random_state=0), rng.standard_normal((20, 12))
+    norms, exclude = np.linalg.norm(items, axis=1), sp.random(30, 20, 0.2, "csr", random_state=1)
+    for options in ({}, {"item_norms": norms}, {"filter_query_items": exclude, "filter_items": [3, 4]}):
+        ids, scores = implicit.cpu.topk.topk(items=items, query=queries, k=4, **options)
+        expected_ids, expected = implicit.cpu.topk.topk(items=items, query=queries.toarray(), k=4, **options)
+        assert_array_equal(ids, expected_ids)
+        assert_allclose(scores, expected, rtol=1e-5)
+
+
+def test_precision_is_never_above_one():
+    class Everything:
+        def recommend(self, userid, user_items, N):
+            return np.tile(np.arange(N), (len(userid), 1)), None
+
+    nothing, everything = sp.csr_matrix((7, 20)), sp.csr_matrix(np.ones((7, 20)))
+    assert implicit.evaluation.precision_at_k(Everything(), nothing, everything, K=20, show_progress=False) == 1
+
+
+def test_neighbours_take_counts_by_name(ratings):
+    for name in ("CosineRecommender", "TFIDFRecommender", "BM25Recommender"):
+        model = getattr(implicit.nearest_neighbours, name)(K=5)
+        model.fit(counts=ratings.astype(np.float64), show_progress=False)
+        assert model.similarity.shape == (ratings.shape[1],) * 2
+
+
 def test_columns_by_their_places(ratings):
     items = np.array([2, 5, 30])
     assert_array_equal(_filter_items_from_sparse_matrix(items, ratings).toarray(), ratings.toarray()[:, items])

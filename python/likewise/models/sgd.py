@@ -63,6 +63,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
     n_iter_: int
     best_iteration_: int
     correct_history_: list[float]
+    _last_counts: tuple[int, int]  # of pairs in order and of positives skipped, in the last epoch
     validation_history_: list[float]
     user_factors_: Float32Array
     item_factors_: Float32Array
@@ -158,6 +159,7 @@ class _RankingFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, V
                 n_correct, n_skipped = state.epoch(positives, rule, self._seed, iteration, self._counts)
                 state.check(name)
                 self.n_iter_ = self.best_iteration_ = self._n_epochs = iteration
+                self._last_counts = (n_correct, n_skipped)
                 figures = {"correct": n_correct / max(1, int(n_positives) - n_skipped)}
                 self.correct_history_.append(figures["correct"])
                 if callbacks or hidden is not None:

@@ -25,8 +25,11 @@ def AlternatingLeastSquares(
     random_state: Any = None,
 ) -> cpu.als.AlternatingLeastSquares:
     """Make a model for the CPU or, with `use_gpu`, for the GPU; parameters as there."""
-    kind = gpu.als.AlternatingLeastSquares if use_gpu else cpu.als.AlternatingLeastSquares
-    return kind(
+    if use_gpu:
+        return gpu.als.AlternatingLeastSquares(
+            factors, regularization, alpha, dtype, iterations, calculate_training_loss, random_state
+        )
+    return cpu.als.AlternatingLeastSquares(
         factors, regularization, alpha, dtype, use_native, use_cg, iterations, calculate_training_loss, num_threads,
         random_state,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,6 @@ from likewise.retrieval import ApproximateIndex
 
 from . import gpu
 from .cpu.als import AlternatingLeastSquares as _Exact
-from .gpu.als import AlternatingLeastSquares as _ExactOnGpu
 from .recommender_base import Found, Search
 from .utils import ParameterWarning
 
@@ -34,7 +33,14 @@ class ApproximateAlternatingLeastSquares(_Exact):
         As ALS takes them.
     approximate_similar_items, approximate_recommend : bool, default=True
         Whether the graph is asked. What is filtered is filtered in the search: lists are never too short for it.
+
+    Attributes
+    ----------
+    recommend_index, similar_items_index : ApproximateIndex or None
+        The graphs, by inner product and by cosine; made by `fit` and by `load`.
     """
+
+    _saved: ClassVar[tuple[str, ...]] = (*_Exact._saved, "approximate_similar_items", "approximate_recommend")
 
     def __init__(
         self, *args: Any, approximate_similar_items: bool = True, approximate_recommend: bool = True, **kwargs: Any
@@ -42,12 +48,17 @@ class ApproximateAlternatingLeastSquares(_Exact):
         super().__init__(*args, **kwargs)
         self.approximate_similar_items = approximate_similar_items
         self.approximate_recommend = approximate_recommend
-        self._by_product: ApproximateIndex | None = None
-        self._by_cosine: ApproximateIndex | None = None
+        self.recommend_index: ApproximateIndex | None = None
+        self.similar_items_index: ApproximateIndex | None = None
 
     def _take(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
         super()._take(users, items)
         self._build()
+
+    def _set_saved(self, found: dict[str, npt.NDArray[Any]]) -> None:
+        super()._set_saved(found)
+        if self.item_factors is not None:
+            self._build()
 
     def partial_fit_items(self, itemids: Any, item_users: Any) -> None:
         """As of ALS; the graphs are built anew."""
@@ -57,18 +68,18 @@ class ApproximateAlternatingLeastSquares(_Exact):
     def _build(self) -> None:
         vectors = np.asarray(self.item_factors, np.float32)
         n_jobs = self.num_threads or None
-        self._by_product = ApproximateIndex(vectors, n_jobs=n_jobs) if self.approximate_recommend else None
-        self._by_cosine = (
+        self.recommend_index = ApproximateIndex(vectors, n_jobs=n_jobs) if self.approximate_recommend else None
+        self.similar_items_index = (
             ApproximateIndex(vectors, metric="cosine", n_jobs=n_jobs) if self.approximate_similar_items else None
         )
 
     def _ranked(
         self, vectors: npt.NDArray[Any], N: int, *, single: bool, exclude: CSR | None, filtered: Any, items: Any
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        if self._by_product is None or items is not None:
+        if self.recommend_index is None or items is not None:
             return super()._ranked(vectors, N, single=single, exclude=exclude, filtered=filtered, items=items)
         return self._answer(
-            _search(self._by_product, vectors, self.item_factors), len(vectors), len(self.item_factors), N,
+            _search(self.recommend_index, vectors, self.item_factors), len(vectors), len(self.item_factors), N,
             single=single, exclude=exclude, filtered=filtered, dtype=vectors.dtype,
         )  # fmt: skip
 
@@ -81,11 +92,11 @@ class ApproximateAlternatingLeastSquares(_Exact):
         filter_items: Any = None,
         items: Any = None,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        if self._by_cosine is None or items is not None:
+        if self.similar_items_index is None or items is not None:
             return super().similar_items(itemid, N, recalculate_item, item_users, filter_items, items)
         vectors = np.atleast_2d(self._item_factor(itemid, item_users, recalculate_item))
         return self._answer(
-            _search(self._by_cosine, vectors, self.item_factors), len(vectors), len(self.item_factors), N,
+            _search(self.similar_items_index, vectors, self.item_factors), len(vectors), len(self.item_factors), N,
             single=np.ndim(itemid) == 0, filtered=filter_items, dtype=vectors.dtype,
         )  # fmt: skip
 
@@ -111,9 +122,8 @@ def _make(args: tuple[Any, ...], kwargs: dict[str, Any], use_gpu: bool, **other:
                 ParameterWarning,
                 stacklevel=3,
             )
-    if use_gpu:
-        _ExactOnGpu(*args, **kwargs)._backend("cuda")  # says why there is none, and the way out
-    return ApproximateAlternatingLeastSquares(*args, **kwargs)
+    model = ApproximateAlternatingLeastSquares(*args, **kwargs)
+    return model.to_gpu() if use_gpu else model
 
 
 def NMSLibAlternatingLeastSquares(

@@ -23,7 +23,10 @@ def BayesianPersonalizedRanking(
     random_state: Any = None,
 ) -> cpu.bpr.BayesianPersonalizedRanking:
     """Make a model for the CPU or, with `use_gpu`, for the GPU; parameters as there."""
-    kind = gpu.bpr.BayesianPersonalizedRanking if use_gpu else cpu.bpr.BayesianPersonalizedRanking
-    return kind(
+    if use_gpu:
+        return gpu.bpr.BayesianPersonalizedRanking(
+            factors, learning_rate, regularization, dtype, iterations, verify_negative_samples, random_state
+        )
+    return cpu.bpr.BayesianPersonalizedRanking(
         factors, learning_rate, regularization, dtype, iterations, num_threads, verify_negative_samples, random_state
     )

@@ -134,7 +134,7 @@ def ranking_metrics_at_k(
             [("precision", width), ("map", width), ("ndcg", width), ("auc", width)],
         )  # fmt: skip
     reachable = np.minimum(K, test.row_counts()[users])
-    precision = float(found[:, 0].sum() * width / reachable.sum())
+    precision = float(np.rint(found[:, 0] * width).sum() / reachable.sum())
     means = [float(np.nanmean(column)) if not np.isnan(column).all() else float("nan") for column in found[:, 1:].T]
     return {"precision": precision, "map": means[0], "ndcg": means[1], "auc": means[2]}
 

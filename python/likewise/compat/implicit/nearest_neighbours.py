@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from likewise._backend import get_backend
+from likewise._backend import Backend, get_backend
 from likewise._validation import check_int, check_rows
 from likewise.data import CSR
+from likewise.data.csr import check_finite
 from likewise.models._sparse import Measure, nearest
 from likewise.retrieval import top_k_sparse
 
@@ -42,9 +43,12 @@ class ItemItemRecommender(RecommenderBase):
     Attributes
     ----------
     similarity : CSR matrix of shape (n_items, n_items)
+        To change it, set another one: what is ranked by is made of it once.
     """
 
     _saved: ClassVar[tuple[str, ...]] = ("K",)
+    _telling: ClassVar[tuple[str, ...]] = ("K",)
+    _not_set: ClassVar[tuple[str, ...]] = ("shape", "data", "indptr", "indices")
 
     def __init__(self, K: int = 20, num_threads: int = 0) -> None:
         self.similarity: Any = None
@@ -82,12 +86,25 @@ class ItemItemRecommender(RecommenderBase):
         )  # fmt: skip
 
     def _search(self, queries: CSR) -> Search:
-        backend, weights = self._backend(), CSR.from_scipy(self.similarity, subject=type(self).__name__)
+        backend = self._backend()
+        weights = self._weights(backend)
 
         def search(k: int, exclude: CSR | None, deny: npt.NDArray[Any] | None, allow: npt.NDArray[Any] | None) -> Found:
             return top_k_sparse(backend, queries, weights, k, exclude, deny, allow, subject="recommend")
 
         return search
+
+    def _weights(self, backend: Backend) -> Any:
+        """The similarities as the kernel takes them, looked at once."""
+        made: tuple[Any, Any, Any] | None = self.__dict__.get("_made")
+        if made is None or made[0] is not self.similarity or made[1] is not backend:
+            weights = CSR.from_scipy(self.similarity, subject=type(self).__name__)
+            check_finite(type(self).__name__, weights)
+            made = self._made = (self.similarity, backend, backend.csr(weights))
+        return made[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
 
     def similar_users(  # noqa: D102
         self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
@@ -132,21 +149,29 @@ class ItemItemRecommender(RecommenderBase):
             self.similarity.check_format()
 
 
-class CosineRecommender(ItemItemRecommender):
+class _OfCounts(ItemItemRecommender):
+    """Similarities of what counts are weighted to."""
+
+    def fit(self, counts: Any, show_progress: bool = True, callback: Any = None) -> None:
+        """As of `ItemItemRecommender`, which takes weights."""
+        super().fit(counts, show_progress, callback)
+
+
+class CosineRecommender(_OfCounts):
     """Similarity is the cosine of columns."""
 
     def _weighted(self, counts: Any) -> Any:
         return normalize(counts.T).T
 
 
-class TFIDFRecommender(ItemItemRecommender):
+class TFIDFRecommender(_OfCounts):
     """Similarity is the cosine of columns, weighted by TF-IDF."""
 
     def _weighted(self, counts: Any) -> Any:
         return normalize(tfidf_weight(counts.T)).T
 
 
-class BM25Recommender(ItemItemRecommender):
+class BM25Recommender(_OfCounts):
     """Similarity is the inner product of columns, weighted by BM25.
 
     Parameters

@@ -26,6 +26,8 @@ Found = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 # Ranks so many items under what each query must not get, what nobody gets and what alone anybody gets.
 Search = Callable[[int, "CSR | None", "npt.NDArray[Any] | None", "npt.NDArray[Any] | None"], Found]
 
+# What no file holds.
+_GENERATORS = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence)
 # The score of an empty slot, and of an item that was asked for and has none.
 LOWEST = np.float32(-np.finfo(np.float32).max)
 
@@ -38,7 +40,11 @@ class RecommenderBase(metaclass=ABCMeta):
     """A model with the interface of implicit's."""
 
     num_threads: int
+    _device = "cpu"
+    # What a file holds where it is set, what it holds always and others' do not, and what else it may hold.
     _saved: ClassVar[tuple[str, ...]] = ()
+    _telling: ClassVar[tuple[str, ...]] = ()
+    _not_set: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def fit(self, user_items: Any, show_progress: bool = True, callback: Any = None) -> None:
@@ -64,7 +70,8 @@ class RecommenderBase(metaclass=ABCMeta):
         user_items : CSR matrix of shape (n, n_items)
             A row for each user asked for.
         N : int, default=10
-            Items a user. An empty slot holds -1 and the lowest float32.
+            Items a user, or as many as `items` names, if those are fewer. An empty slot holds -1 and the lowest
+            float32.
         filter_already_liked_items : bool, default=True
             Whether nobody gets what stands in the own row of `user_items`.
         filter_items : array of int, default=None
@@ -146,7 +153,7 @@ class RecommenderBase(metaclass=ABCMeta):
         return {
             name: value.name if isinstance(value, np.dtype) else value
             for name, value in found.items()
-            if value is not None and not isinstance(value, (np.random.Generator, np.random.RandomState))
+            if value is not None and not isinstance(value, _GENERATORS)
         }
 
     @classmethod
@@ -173,6 +180,10 @@ class RecommenderBase(metaclass=ABCMeta):
         return model
 
     def _set_saved(self, found: dict[str, npt.NDArray[Any]]) -> None:
+        missing = [name for name in self._telling if name not in found]
+        strange = sorted(set(found) - {*self._saved, *self._not_set})
+        if missing or strange:
+            raise KeyError(f"it has {strange[0]!r}" if strange else f"it lacks {missing[0]!r}")
         for name in self._saved:
             if name in found:
                 value = found[name]
@@ -180,8 +191,8 @@ class RecommenderBase(metaclass=ABCMeta):
 
     # ------------------------------------------------------------------ answers
 
-    def _backend(self, device: str = "cpu") -> Backend:
-        return get_backend(device, self.num_threads or None, type(self).__name__)
+    def _backend(self) -> Backend:
+        return get_backend(self._device, self.num_threads or None, type(self).__name__)
 
     def _answer(
         self,

@@ -38,9 +38,15 @@ def check_blas_config() -> None:
     """Find nothing to warn of: kernels have threads of their own, and what calls BLAS gives it one."""
 
 
+def as_random_state(random_state: Any) -> Any:
+    """What NumPy seeds a generator with, and likewise does not take, as a generator."""
+    is_seed = isinstance(random_state, (list, tuple, np.ndarray, np.random.BitGenerator))
+    return np.random.default_rng(random_state) if is_seed else random_state
+
+
 def check_random_state(random_state: Any) -> np.random.Generator:
     """Return a generator made of a seed, a RandomState, a Generator or None."""
-    return _validation.check_random_state("implicit", random_state)
+    return _validation.check_random_state("implicit", as_random_state(random_state))
 
 
 def augment_inner_product_matrix(factors: npt.NDArray[Any]) -> tuple[Any, npt.NDArray[Any]]:

@@ -12,19 +12,54 @@ import numpy.typing as npt
 import scipy.linalg
 import scipy.sparse as sp
 
-from likewise._validation import check_int
+from likewise._backend import Backend
+from likewise._validation import check_int, check_rows
 from likewise.data import CSR, Interactions
 from likewise.models import ImplicitALS
 
 from ..recommender_base import ModelFitError
-from ..utils import as_csr, check_csr, check_is_fitted, check_random_state
+from ..utils import as_csr, as_random_state, check_csr, check_is_fitted, check_random_state, nonzeros
 from .matrix_factorization_base import MatrixFactorizationBase
 
-__all__ = ["AlternatingLeastSquares", "calculate_loss", "least_squares", "least_squares_cg"]
+__all__ = [
+    "AlternatingLeastSquares",
+    "calculate_loss",
+    "item_factor",
+    "least_squares",
+    "least_squares_cg",
+    "user_factor",
+    "user_linear_equation",
+]
 
 # What a value is at least, so that a confidence of 1 is still one of a liking.
 _LEAST_VALUE = 1e-30
 _START_SCALE = 0.01
+
+
+class _Turning(ImplicitALS):
+    """ALS that starts from vectors of its own, of one side or both, and knows how far the basis has turned since."""
+
+    given: tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None]
+
+    def _start(self, data: Interactions, previous: Interactions | None, backend: Backend) -> npt.NDArray[np.float32]:
+        drawn = super()._start(data, None, backend)
+        width = self.factors
+        every: npt.NDArray[np.float32] = backend.empty((width + len(drawn), width))
+        every[:width], every[width:] = np.eye(width), drawn
+        self._turn, both = every[:width], every[width:]
+        self.user_factors_, self.item_factors_ = both[: data.n_users], both[data.n_users :]
+        for vectors, known in zip((self.user_factors_, self.item_factors_), self.given, strict=True):
+            if known is not None:
+                n = min(len(vectors), len(known))
+                vectors[:n] = known[:n]
+        return every
+
+    def as_given(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The vectors of users and items in the basis of those given."""
+        return self.user_factors_ @ self._turn.T, self.item_factors_ @ self._turn.T
+
+
+_Turning.__name__ = "AlternatingLeastSquares"  # what its progress bar and its errors say
 
 
 class AlternatingLeastSquares(MatrixFactorizationBase):
@@ -53,7 +88,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         "user_factors", "item_factors", "regularization", "factors", "num_threads", "iterations", "use_native",
         "use_cg", "cg_steps", "calculate_training_loss", "dtype", "random_state", "alpha",
     )  # fmt: skip
-    _device = "cpu"
+    _telling: ClassVar[tuple[str, ...]] = ("factors", "regularization", "iterations", "calculate_training_loss")
 
     def __init__(
         self,
@@ -84,7 +119,10 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         self._XtX: Any = None
 
     def fit(self, user_items: Any, show_progress: bool = True, callback: Any = None) -> None:
-        """Learn from a matrix of users x items, further if the model is fitted already.
+        """Learn from a matrix of users x items.
+
+        `user_factors` and `item_factors`, of an earlier fit or set by hand, are where it starts; what is None, and the
+        rows that they lack, are drawn. What is learned stands in the basis of those given.
 
         Parameters
         ----------
@@ -92,7 +130,8 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
             Another form is converted with a `ParameterWarning`.
         show_progress : bool, default=True
         callback : callable, default=None
-            Called after each iteration as ``callback(iteration, seconds, loss)``.
+            Called after each iteration as ``callback(iteration, seconds, loss)``; the model holds what it has learned
+            until then, and keeps it if the call raises.
 
         Raises
         ------
@@ -104,11 +143,15 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         name = type(self).__name__
         data = as_csr(check_csr(user_items), name)
         check_int(name, "iterations", self.iterations, minimum=0)
+        given = self._given()
         matrix, scale = _as_strengths(data, self.alpha)
         callback = callback or self.fit_callback
         if self.iterations == 0 or matrix.nnz == 0:
             rng = check_random_state(self.random_state)
             sides = [rng.standard_normal((n, self.factors)) * _START_SCALE for n in matrix.shape]
+            for side, known in zip(sides, given, strict=True):
+                if known is not None:
+                    side[: len(known)] = known[: len(side)]
             if matrix.nnz == 0:  # of whom nothing is known
                 sides = [np.zeros_like(side) for side in sides]
             self._take(*sides)
@@ -121,40 +164,50 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
             last = now
             if callback is not None:
                 shown = None if loss is None else loss * scale / _total_weight(data, self.alpha)
+                self._hold(*model.as_given())
                 callback(iteration - 1, now - before, shown)
+                last += time.perf_counter() - now  # its own time is not the fit's
             return False
 
         model = self._estimator(scale)
         model.set_params(
             iterations=self.iterations, compute_loss=self.calculate_training_loss, verbose=bool(show_progress),
-            callbacks=told, warm_start=self.user_factors is not None,
+            callbacks=told,
         )  # fmt: skip
-        if self.user_factors is not None:
-            # Where the last fit, here or elsewhere, has left off; what it did not know starts anew.
-            n_users, n_items = (min(n, len(side)) for n, side in zip(data.shape, self._both(), strict=True))
-            model.user_factors_, model.item_factors_ = (
-                np.ascontiguousarray(side[:n], np.float32)
-                for n, side in zip((n_users, n_items), self._both(), strict=True)
-            )
-            model.interactions_ = Interactions.from_csr(sp.csr_array((n_users, n_items)))
+        model.given = given
         try:
             model.fit(Interactions.from_csr(matrix))
         except ValueError as error:
             if "left float32" in str(error):
                 raise ModelFitError(str(error)) from error
             raise
-        self._take(model.user_factors_, model.item_factors_)
+        except KeyboardInterrupt:
+            if hasattr(model, "n_iter_"):  # what it has learned until then
+                self._take(*model.as_given())
+            raise
+        self._take(*model.as_given())
 
-    def _both(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _given(self) -> tuple[npt.NDArray[Any] | None, npt.NDArray[Any] | None]:
+        """The vectors that a fit starts from, checked."""
+        for name, side in (("user_factors", self.user_factors), ("item_factors", self.item_factors)):
+            if side is not None and (np.ndim(side) != 2 or side.shape[1] != self.factors):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must have {self.factors} columns, as factors says, got shape "
+                    f"{np.shape(side)}; set them to None to start anew"
+                )
         return self.user_factors, self.item_factors
 
-    def _take(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
+    def _hold(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
         self._learned(users, items)
         self._YtY = self._XtX = None
 
-    def _estimator(self, scale: float) -> ImplicitALS:
+    def _take(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
+        """Hold what a fit has come to."""
+        self._hold(users, items)
+
+    def _estimator(self, scale: float) -> _Turning:
         """The model behind, for confidences and penalties that are divided by `scale`."""
-        return ImplicitALS(
+        return _Turning(
             factors=self.factors,
             regularization=self.regularization / scale,
             alpha=1.0,
@@ -162,7 +215,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
             solver="auto" if self.use_cg else "cholesky",
             cg_steps=self.cg_steps,
             cg_tol=0.0,
-            random_state=self.random_state,
+            random_state=as_random_state(self.random_state),
             device=self._device,
             n_jobs=self.num_threads or None,
         )
@@ -179,6 +232,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
 
     def _recalculated(self, ids: Any, rows: Any, fixed: Any, argument: str) -> npt.NDArray[Any]:
         check_is_fitted(self, fixed)
+        self._backend()
         rows = check_csr(rows)
         if rows.shape[0] != np.size(ids):
             raise ValueError(
@@ -197,9 +251,8 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
 
         Rows between the last user and a new one are zero: of those nothing is known.
         """
-        self.user_factors = self._with_rows(
-            self.user_factors, userids, self.recalculate_user(np.atleast_1d(userids), user_items)
-        )
+        userids = check_rows(type(self).__name__, "user", userids, None)
+        self.user_factors = self._with_rows(self.user_factors, userids, self.recalculate_user(userids, user_items))
         self._user_norms = self._XtX = None
 
     def partial_fit_items(self, itemids: Any, item_users: Any) -> None:
@@ -207,13 +260,13 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
 
         Rows between the last item and a new one are zero, and are recommended to nobody.
         """
-        self.item_factors = self._with_rows(
-            self.item_factors, itemids, self.recalculate_item(np.atleast_1d(itemids), item_users)
-        )
+        itemids = check_rows(type(self).__name__, "item", itemids, None)
+        self.item_factors = self._with_rows(self.item_factors, itemids, self.recalculate_item(itemids, item_users))
         self._item_norms = self._YtY = None
 
-    def _with_rows(self, known: npt.NDArray[Any], ids: Any, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        places = np.atleast_1d(ids)
+    def _with_rows(
+        self, known: npt.NDArray[Any], places: npt.NDArray[np.int64], rows: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
         if places.size and places.min() < 0:
             raise IndexError(f"{type(self).__name__}: ids must be >= 0, got {places.min()}")
         longer = np.zeros((max(len(known), int(places.max(initial=-1)) + 1), known.shape[1]), dtype=self.dtype)
@@ -243,13 +296,16 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         user_weights : tuple
         """
         check_is_fitted(self, self.item_factors)
-        row = check_csr(user_items)[[userid]]
+        name = type(self).__name__
+        matrix = check_csr(user_items)
+        row = matrix[check_rows(name, "user", userid, matrix.shape[0])]
+        itemid = check_rows(name, "item", itemid, len(self.item_factors))[0]
         confidences, items = self.alpha * row.data.astype(np.float64), row.indices
         vectors = self.item_factors[items].astype(np.float64)
         if user_weights is None:
-            matrix = self.YtY + self.regularization * np.eye(self.item_factors.shape[1])
-            matrix = matrix + (vectors.T * (np.abs(confidences) - 1)) @ vectors
-            user_weights = scipy.linalg.cho_factor(matrix)
+            system = self.YtY + self.regularization * np.eye(self.item_factors.shape[1])
+            system = system + (vectors.T * (np.abs(confidences) - 1)) @ vectors
+            user_weights = scipy.linalg.cho_factor(system)
         liked = confidences > 0
         weighted = scipy.linalg.cho_solve(user_weights, self.item_factors[itemid].astype(np.float64))
         parts = vectors[liked] @ weighted * confidences[liked]
@@ -268,6 +324,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
     def YtY(self) -> npt.NDArray[Any]:
         """The Gramian of the items."""
         if self._YtY is None:
+            check_is_fitted(self, self.item_factors)
             self._YtY = self.item_factors.T @ self.item_factors
         gramian: npt.NDArray[Any] = self._YtY
         return gramian
@@ -276,6 +333,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
     def XtX(self) -> npt.NDArray[Any]:
         """The Gramian of the users."""
         if self._XtX is None:
+            check_is_fitted(self, self.user_factors)
             self._XtX = self.user_factors.T @ self.user_factors
         gramian: npt.NDArray[Any] = self._XtX
         return gramian
@@ -324,6 +382,33 @@ def least_squares_cg(
 ) -> None:
     """Improve each row of X by steps of conjugate gradients from where it stands, Y held fixed."""
     _half_sweep(Cui, X, Y, regularization, num_threads, "cg", cg_steps)
+
+
+def user_linear_equation(
+    Y: npt.NDArray[Any], YtY: npt.NDArray[Any], Cui: Any, u: int, regularization: float, n_factors: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the matrix and the right side of the system that row `u` of X solves."""
+    A, b = YtY + regularization * np.eye(n_factors), np.zeros(n_factors)
+    for item, confidence in nonzeros(Cui, u):
+        if confidence > 0:
+            b += confidence * Y[item]
+        A += (abs(confidence) - 1) * np.outer(Y[item], Y[item])
+    return A, b
+
+
+def user_factor(
+    Y: npt.NDArray[Any], YtY: npt.NDArray[Any], Cui: Any, u: int, regularization: float, n_factors: int
+) -> npt.NDArray[Any]:
+    """Solve for the vector of a user; `least_squares` solves for all of them, and fast."""
+    solved: npt.NDArray[Any] = np.linalg.solve(*user_linear_equation(Y, YtY, Cui, u, regularization, n_factors))
+    return solved
+
+
+def item_factor(
+    X: npt.NDArray[Any], XtX: npt.NDArray[Any], Cui: Any, u: int, regularization: float, n_factors: int
+) -> npt.NDArray[Any]:
+    """Solve for the vector of an item, whose row of `Cui` is of users."""
+    return user_factor(X, XtX, Cui, u, regularization, n_factors)
 
 
 def calculate_loss(

@@ -38,6 +38,7 @@ class BayesianPersonalizedRanking(RankingBase):
         "user_factors", "item_factors", "regularization", "factors", "learning_rate", "verify_negative_samples",
         "num_threads", "iterations", "dtype", "random_state",
     )  # fmt: skip
+    _telling: ClassVar[tuple[str, ...]] = ("factors", "learning_rate", "verify_negative_samples")
 
     def __init__(
         self,
@@ -68,9 +69,13 @@ class BayesianPersonalizedRanking(RankingBase):
             )
         return BPR(factors=self.factors, learning_rate=self.learning_rate, regularization=self.regularization)
 
+    def _likings(self, user_items: Any) -> CSR:
+        data = super()._likings(user_items)  # of which values are not read
+        return CSR(data.indptr, data.indices, np.ones(data.nnz, np.float32), data.shape)
+
     def _told(self, model: Any, callback: Any, iteration: int, seconds: float) -> None:
-        # The share of pairs that were in order; those that were skipped, as no negative was found, are not in it.
-        callback(iteration - 1, seconds, model.correct_history_[-1], 0)
+        # How many pairs were in order, and for how many likings no negative was found.
+        callback(iteration - 1, seconds, *model._last_counts)
 
     def to_gpu(self) -> Any:
         """The same model for the GPU."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from likewise._validation import check_int
 from likewise.data import CSR
 from likewise.models import LogisticMF
 
@@ -42,6 +43,7 @@ class LogisticMatrixFactorization(RankingBase):
         "user_factors", "item_factors", "regularization", "factors", "learning_rate", "neg_prop", "num_threads",
         "iterations", "dtype", "random_state",
     )  # fmt: skip
+    _telling: ClassVar[tuple[str, ...]] = ("factors", "learning_rate", "neg_prop")
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class LogisticMatrixFactorization(RankingBase):
         self.random_state = random_state
 
     def _estimator(self, data: CSR) -> LogisticMF:
+        check_int(type(self).__name__, "neg_prop", self.neg_prop, minimum=1)
         pairs_a_user = data.nnz * (1 + self.neg_prop) / data.n_rows
         return LogisticMF(
             factors=self.factors,

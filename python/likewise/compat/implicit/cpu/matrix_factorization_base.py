@@ -69,8 +69,7 @@ class MatrixFactorizationBase(RecommenderBase):
     def _ranked(
         self, vectors: npt.NDArray[Any], N: int, *, single: bool, exclude: CSR | None, filtered: Any, items: Any
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        item_factors, backend = self.item_factors, self._backend()
-        blank = np.flatnonzero(~item_factors.any(axis=1))
+        item_factors, backend, blank = self.item_factors, self._backend(), self._blank_items()
 
         def search(k: int, exclude: CSR | None, deny: npt.NDArray[Any] | None, allow: npt.NDArray[Any] | None) -> Found:
             # Nothing is known of a row of zeros: nobody gets it unasked, and for such a user nothing is known to fit.
@@ -162,6 +161,7 @@ class MatrixFactorizationBase(RecommenderBase):
     def user_norms(self) -> npt.NDArray[Any]:
         """Lengths of the vectors of users, a tiny number where one is zero."""
         if self._user_norms is None:
+            check_is_fitted(self, self.user_factors)
             self._user_norms = _norms(self.user_factors)
         norms: npt.NDArray[Any] = self._user_norms
         return norms
@@ -170,6 +170,7 @@ class MatrixFactorizationBase(RecommenderBase):
     def item_norms(self) -> npt.NDArray[Any]:
         """Lengths of the vectors of items, a tiny number where one is zero."""
         if self._item_norms is None:
+            check_is_fitted(self, self.item_factors)
             self._item_norms = _norms(self.item_factors)
         norms: npt.NDArray[Any] = self._item_norms
         return norms
@@ -178,14 +179,42 @@ class MatrixFactorizationBase(RecommenderBase):
         """The same parameters and vectors as a model of another device."""
         model = kind.__new__(kind)
         model.__dict__.update(self.__dict__)
+        model._backend()  # says why there is none, and the way out
         return model
 
     def _learned(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> None:
         """Take over what was learned."""
-        if not (np.isfinite(users).all() and np.isfinite(items).all()):
-            raise ModelFitError(f"{type(self).__name__}: vectors hold NaN or infinite numbers")
+        self._check_factors(users, items)
         self.user_factors, self.item_factors = users.astype(self.dtype), items.astype(self.dtype)
         self._user_norms = self._item_norms = None
+
+    def _check_factors(self, *sides: npt.NDArray[Any]) -> None:
+        """Raise `ModelFitError` where a number is NaN or infinite."""
+        if not all(np.isfinite(side).all() for side in sides):
+            raise ModelFitError(f"{type(self).__name__}: vectors hold NaN or infinite numbers")
+
+    def _check_fit_errors(self) -> None:
+        """As `_check_factors`, of what the model holds; models derived from this one call it after a fit."""
+        self._check_factors(self.user_factors, self.item_factors)
+
+    def _blank_items(self) -> npt.NDArray[np.int64]:
+        """Items of which nothing is known, found once for an array of vectors."""
+        found: tuple[Any, npt.NDArray[np.int64]] | None = self.__dict__.get("_blank")
+        if found is None or found[0] is not self.item_factors:
+            found = self._blank = (self.item_factors, np.flatnonzero(~self.item_factors.any(axis=1)))
+        return found[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_blank"}
+
+    def _set_saved(self, found: dict[str, npt.NDArray[Any]]) -> None:
+        sides = [found[name] for name in ("user_factors", "item_factors") if name in found]
+        if len(sides) == 1 or any(side.ndim != 2 for side in sides) or len({side.shape[1] for side in sides}) > 1:
+            raise ValueError(
+                f"user_factors and item_factors must be two matrices of as many columns, got shapes "
+                f"{[side.shape for side in sides]}"
+            )
+        super()._set_saved(found)
 
 
 def _norms(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
